@@ -1,0 +1,195 @@
+//! A job that can go to a server, and the two commands it is split into: preprocessing here, compiling
+//! there. Each command gets only the words its half needs; the rest would at best draw warnings, at
+//! worst name files that the other machine does not have.
+
+use super::deps::{Driver, Plan};
+use super::language::{Kind, Language};
+use super::options::Need;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+/// One compilation that a server can do, with every output it will have.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub(super) argv: Vec<OsString>,
+    /// The words behind the compiler, in order.
+    pub(super) parts: Vec<Part>,
+    pub(super) input: OsString,
+    pub(super) output: OsString,
+    pub(super) output_is_given: bool,
+    pub(super) kind: Kind,
+    pub(super) assembly_only: bool,
+    pub(super) dependencies: Option<Plan>,
+    /// Whether debug information will name the directory the compiler runs in, unless told not to.
+    pub(super) records_directory: bool,
+}
+
+/// One option or operand of a job: which words of `argv`, and what for.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    pub at: usize,
+    pub words: usize,
+    pub role: Role,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// `-c` or `-S`.
+    Mode,
+    Input,
+    Output,
+    Language,
+    For(Need),
+}
+
+impl Job {
+    /// The source file, as typed.
+    pub fn input(&self) -> &OsStr {
+        &self.input
+    }
+
+    /// The object (or, with `-S`, assembler) file, as typed or as the compiler would call it.
+    pub fn output(&self) -> &OsStr {
+        &self.output
+    }
+
+    /// The language the extension or `-x` says. A C++ driver takes C for C++ on both sides, whatever
+    /// this says.
+    pub fn language(&self) -> Language {
+        self.kind.language
+    }
+
+    /// Whether there is nothing to preprocess.
+    pub fn already_preprocessed(&self) -> bool {
+        self.kind.preprocessed
+    }
+
+    /// Whether the output is assembler text.
+    pub fn assembly_only(&self) -> bool {
+        self.assembly_only
+    }
+
+    /// The command as typed.
+    pub fn argv(&self) -> &[OsString] {
+        &self.argv
+    }
+
+    /// The dependency file that preprocessing will write.
+    pub fn dependency_file(&self) -> Option<&OsStr> {
+        self.dependencies.as_ref().map(|plan| plan.file.as_os_str())
+    }
+
+    /// The command that writes the preprocessed text to standard output, and the dependency file.
+    pub fn preprocess_argv(&self) -> Vec<OsString> {
+        let mut argv = self.compiler();
+        let mut has_mode = false;
+        for part in &self.parts {
+            match part.role {
+                Role::Mode if !has_mode => {
+                    argv.push("-E".into());
+                    has_mode = true;
+                }
+                Role::Input | Role::Language | Role::For(Need::Preprocess | Need::Both) => {
+                    argv.extend_from_slice(self.words(part));
+                }
+                Role::Mode | Role::Output | Role::For(Need::Compile | Need::Link) => {}
+            }
+        }
+        if let Some(plan) = &self.dependencies {
+            argv.extend_from_slice(&plan.added);
+        }
+        argv
+    }
+
+    /// The command for the server, which puts its own file names for ours. It runs where the server
+    /// likes; see [`Job::server_argv_from`].
+    pub fn server_argv(&self) -> Vec<OsString> {
+        let mut argv = self.compiler();
+        for part in &self.parts {
+            match part.role {
+                Role::Mode | Role::Input | Role::Output | Role::For(Need::Compile | Need::Both) => {
+                    argv.extend_from_slice(self.words(part));
+                }
+                // Without this the server's compiler would preprocess once more.
+                Role::Language => {
+                    argv.extend(["-x".into(), self.kind.language.preprocessed_name().into()]);
+                }
+                Role::For(Need::Preprocess | Need::Link) => {}
+            }
+        }
+        if !self.output_is_given {
+            argv.extend(["-o".into(), self.output.clone()]);
+        }
+        argv
+    }
+
+    /// The command for the server, with debug information that names `directory`, where the client
+    /// runs. Gcc finds that directory in the preprocessed text, clang has to be told.
+    pub fn server_argv_from(&self, directory: &OsStr) -> Vec<OsString> {
+        let mut argv = self.server_argv();
+        let compiler = argv.first().map_or(&[][..], |compiler| compiler.as_bytes());
+        if self.records_directory && Driver::of(compiler) == Driver::Clang {
+            let mut option = OsString::from("-fdebug-compilation-dir=");
+            option.push(directory);
+            argv.push(option);
+        }
+        argv
+    }
+
+    fn compiler(&self) -> Vec<OsString> {
+        self.argv.iter().take(1).cloned().collect()
+    }
+
+    fn words(&self, part: &Part) -> &[OsString] {
+        self.argv.get(part.at..part.at + part.words).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Verdict, scan};
+    use super::*;
+
+    fn job(line: &str) -> Job {
+        let argv: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        match scan(&argv) {
+            Verdict::Remote(job) => job,
+            Verdict::Local(local) => panic!("{line}: {}", local.reason),
+        }
+    }
+
+    fn line(words: Vec<OsString>) -> String {
+        words.join(OsStr::new(" ")).into_string().unwrap()
+    }
+
+    #[test]
+    fn each_half_gets_its_own_words() {
+        let job = job("gcc -c -DX -I i -O2 -lm -isystem s -Wall -Wa,--noexecstack a.c -o b/a.o");
+        assert_eq!(line(job.preprocess_argv()), "gcc -E -DX -I i -O2 -isystem s -Wall a.c");
+        assert_eq!(line(job.server_argv()), "gcc -c -O2 -Wall -Wa,--noexecstack a.c -o b/a.o");
+    }
+
+    #[test]
+    fn an_output_is_always_named_to_the_server() {
+        assert_eq!(line(job("gcc -c sub/a.c").server_argv()), "gcc -c sub/a.c -o a.o");
+        assert_eq!(line(job("gcc -S sub/a.c").server_argv()), "gcc -S sub/a.c -o a.s");
+        assert_eq!(line(job("gcc -oxx -c a.c").server_argv()), "gcc -oxx -c a.c");
+    }
+
+    #[test]
+    fn the_server_gets_preprocessed_text() {
+        let job = job("gcc -xc++ -c a.c");
+        assert_eq!(line(job.preprocess_argv()), "gcc -xc++ -E a.c");
+        assert_eq!(line(job.server_argv()), "gcc -x c++-cpp-output -c a.c -o a.o");
+    }
+
+    #[test]
+    fn only_clang_is_told_where_the_client_runs() {
+        let told = " -fdebug-compilation-dir=/src";
+        let from = |command: &str| line(job(command).server_argv_from(OsStr::new("/src")));
+        assert!(from("/usr/bin/clang-14 -g -c a.c").ends_with(told));
+        assert!(!from("clang -c a.c").ends_with(told));
+        assert!(!from("clang -g -fdebug-compilation-dir=. -c a.c").ends_with(told));
+        assert!(!from("gcc -g -c a.c").ends_with(told));
+    }
+}

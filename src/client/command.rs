@@ -1,0 +1,116 @@
+//! Which compiler the user means: explicit (`distcc gcc -c a.c`), implicit (`distcc -c a.c`), or masqueraded (`gcc -> distcc`).
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use crate::args;
+use crate::compiler;
+
+/// A compile as the user asked for it.
+#[derive(Debug)]
+pub struct CompileCommand {
+    /// The compiler and its arguments.
+    pub argv: Vec<OsString>,
+    /// The PATH in which the real compiler is.
+    pub path: OsString,
+    /// How often distcc is above us in the process tree, less the one time that a masquerade explains.
+    pub recursion: u32,
+    /// A compiler that distcc itself started: to be run as it is.
+    pub nested: bool,
+}
+
+/// Counts how deep distcc runs below itself.
+pub const SAFEGUARD: &str = "_DISTCC_SAFEGUARD";
+
+impl CompileCommand {
+    /// The words after `distcc`: the compiler is the first, or `cc` if they begin with an option, a source or an object.
+    pub fn explicit(args: &[OsString]) -> CompileCommand {
+        let first = args.first().map_or(&b""[..], |word| word.as_bytes());
+        let implicit = first.starts_with(b"-") || args::looks_like_file(first);
+        let argv = implicit.then(|| OsString::from("cc")).into_iter().chain(args.iter().cloned()).collect();
+        let level = level();
+        CompileCommand { argv, path: path(), recursion: level, nested: level > 0 }
+    }
+
+    /// Called by a compiler's name: the real one is the first of that name in PATH behind the directory of `argv0`.
+    pub fn masqueraded(argv0: &OsStr, args: &[OsString]) -> CompileCommand {
+        let name = argv0.as_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        let name = OsString::from(OsStr::from_bytes(name));
+        let whole = path();
+        let rest = path_behind(argv0, &name, &whole);
+        let level = level();
+        let recursion = level.saturating_sub(rest.is_some().into());
+        let argv = std::iter::once(name).chain(args.iter().cloned()).collect();
+        CompileCommand { argv, path: rest.unwrap_or(whole), recursion, nested: level > 0 }
+    }
+
+    /// The environment for a compiler or preprocessor of this command.
+    pub fn environment(&self) -> Vec<OsString> {
+        let level = OsString::from((level() + 1).min(9).to_string());
+        compiler::environment(&[("PATH", &self.path), (SAFEGUARD, &level)])
+    }
+
+    /// The compiler's file.
+    pub fn program(&self) -> Option<PathBuf> {
+        compiler::find(&self.argv[0], &self.path)
+    }
+}
+
+/// Not set: 0. Set, but to nothing sensible: 1, as in stock.
+fn level() -> u32 {
+    env::var_os(SAFEGUARD)
+        .map_or(0, |value| value.to_str().and_then(|text| text.parse().ok()).unwrap_or(1).max(1))
+}
+
+fn path() -> OsString {
+    // What execvp assumes where there is none.
+    env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into())
+}
+
+/// The part of `path` behind our own directory, so that a search meets the real compiler; `None` if we are not in it, or last.
+///
+/// Directories are compared by what they are, not by how they are written: `/usr/lib//distcc` is `/usr/lib/distcc`.
+fn path_behind(argv0: &OsStr, name: &OsStr, path: &OsStr) -> Option<OsString> {
+    let dirs: Vec<PathBuf> = env::split_paths(path).collect();
+    let own = argv0.as_bytes().contains(&b'/').then(|| Path::new(argv0).parent().unwrap_or(Path::new("/")));
+    let at = match own {
+        Some(own) => dirs.iter().position(|dir| same_directory(dir, own)),
+        None => dirs.iter().position(|dir| crate::sys::process::is_executable(&dir.join(name))),
+    }?;
+    let rest = &dirs[at + 1..];
+    if rest.is_empty() {
+        return None;
+    }
+    env::join_paths(rest).ok()
+}
+
+fn same_directory(a: &Path, b: &Path) -> bool {
+    let plain =
+        |path: &Path| -> PathBuf { path.components().filter(|part| *part != Component::CurDir).collect() };
+    if plain(a) == plain(b) {
+        return true;
+    }
+    match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_begins_behind_our_own_directory() {
+        let behind = |argv0: &str, path: &str| {
+            path_behind(OsStr::new(argv0), OsStr::new("gcc"), OsStr::new(path))
+                .map(|rest| rest.into_string().unwrap())
+        };
+        assert_eq!(behind("/m/gcc", "/a:/m:/b:/c").as_deref(), Some("/b:/c"));
+        assert_eq!(behind("/m//gcc", "/a:/m/:/b").as_deref(), Some("/b"));
+        assert_eq!(behind("/m/gcc", "/a:/b"), None);
+        assert_eq!(behind("/m/gcc", "/a:/m"), None);
+    }
+}

@@ -1,0 +1,72 @@
+//! What the environment says about this client. Read once; source: reference `client.md` section 8.
+
+use std::env;
+use std::ffi::OsStr;
+use std::time::Duration;
+
+use log::LevelFilter;
+
+use crate::logging::{self, Destination};
+
+/// The client's settings.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Compile locally when distributing fails.
+    pub fallback: bool,
+    /// Believe a remote compile error instead of compiling again locally.
+    pub skip_local_retry: bool,
+    /// How long a failed host is left alone.
+    pub backoff_period: Duration,
+    /// The longest silence of a server.
+    pub io_timeout: Duration,
+}
+
+impl Config {
+    /// Reads the environment.
+    ///
+    /// # Errors
+    /// A sentence that names the variable whose number is none.
+    pub fn from_env() -> Result<Config, String> {
+        let io_timeout = number("DISTCC_IO_TIMEOUT", 300)?;
+        if io_timeout == 0 {
+            return Err("DISTCC_IO_TIMEOUT must be at least 1 second".to_owned());
+        }
+        Ok(Config {
+            fallback: switch("DISTCC_FALLBACK", true),
+            skip_local_retry: env::var_os("DISTCC_SKIP_LOCAL_RETRY").is_some(),
+            backoff_period: Duration::from_secs(number("DISTCC_BACKOFF_PERIOD", 60)?),
+            io_timeout: Duration::from_secs(io_timeout),
+        })
+    }
+}
+
+/// Starts the client's log where `DISTCC_LOG` and `DISTCC_VERBOSE` want it (`client.md` section 9).
+pub fn start_logging() {
+    let verbose = switch("DISTCC_VERBOSE", false);
+    let level = |quiet| if verbose { LevelFilter::Debug } else { quiet };
+    let Some(path) = env::var_os("DISTCC_LOG").filter(|path| !path.is_empty()) else {
+        return logging::start("distcc", level(LevelFilter::Warn));
+    };
+    match Destination::file(path.as_ref()) {
+        Ok(file) => logging::start_to("distcc", level(LevelFilter::Info), true, file),
+        Err(e) => {
+            logging::start("distcc", level(LevelFilter::Warn));
+            log::error!("cannot open the log file {} (DISTCC_LOG): {e}", path.display());
+        }
+    }
+}
+
+/// `1` and `0` mean something, all else is the default, as in stock.
+fn switch(name: &str, default: bool) -> bool {
+    match env::var_os(name) {
+        Some(value) if value == OsStr::new("1") => true,
+        Some(value) if value == OsStr::new("0") => false,
+        _ => default,
+    }
+}
+
+fn number(name: &str, default: u64) -> Result<u64, String> {
+    let Some(value) = env::var_os(name) else { return Ok(default) };
+    let number = value.to_str().and_then(|text| text.trim().parse().ok());
+    number.ok_or_else(|| format!("{name} is \"{}\", not a number of seconds", value.display()))
+}

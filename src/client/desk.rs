@@ -1,0 +1,182 @@
+//! What a job needs of this user's directory: its record for monitors, slots, the marks of failed hosts.
+//!
+//! None of it may stop a compile: where the directory cannot be used, work goes on without, as in stock.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Stop;
+use super::remote::HostFailure;
+use crate::backoff::Backoff;
+use crate::hostlist;
+use crate::hosts::{Host, HostList, Place};
+use crate::slots::{self, Slot, Slots};
+use crate::state::{Phase, Writer};
+use crate::topdir::TopDir;
+
+/// One job's place in this user's directory.
+pub struct Desk {
+    top: Option<TopDir>,
+    /// Why locks cannot be used, if they cannot.
+    locks: Result<PathBuf, String>,
+    record: Option<Writer>,
+    hosts: Option<Result<hostlist::Found, String>>,
+}
+
+/// There is no host for this job.
+pub struct NoHost {
+    /// A sentence.
+    pub reason: String,
+}
+
+impl Desk {
+    /// Finds the directory and starts the job's record.
+    pub fn open(source: &OsStr) -> Result<Desk, Stop> {
+        let top = TopDir::find();
+        let locks = match &top {
+            Ok(top) => top.lock_dir().map_err(|e| e.to_string()),
+            Err(e) => Err(e.to_string()),
+        };
+        let top = top.ok();
+        let record = top
+            .as_ref()
+            .and_then(|top| top.state_dir().ok())
+            .and_then(|directory| Writer::create(&directory, &source.to_string_lossy()).ok());
+        Ok(Desk { top, locks, record, hosts: None })
+    }
+
+    /// Shows what the job is doing.
+    pub fn set_phase(&mut self, phase: Phase) {
+        if let Some(record) = &mut self.record {
+            record.set_phase(phase);
+        }
+    }
+
+    /// Shows where the job is.
+    pub fn set_place(&mut self, host: &str, slot: u32) {
+        if let Some(record) = &mut self.record {
+            record.set_place(host, slot);
+        }
+    }
+
+    /// Waits for a slot for a compiler or linker on this machine; `None` where locks do not work.
+    pub fn local_slot(&mut self) -> Result<Option<Slot>, Stop> {
+        let count = self.local_limits().0;
+        self.slot_of_this_machine(count)
+    }
+
+    /// The same for a preprocessor.
+    pub fn local_cpp_slot(&mut self) -> Result<Option<Slot>, Stop> {
+        let count = self.local_limits().1;
+        self.slot_of_this_machine(count)
+    }
+
+    fn slot_of_this_machine(&mut self, count: u32) -> Result<Option<Slot>, Stop> {
+        let Ok(locks) = self.locks.clone() else { return Ok(None) };
+        let wanted = [Slots { lock_name: "localhost".to_owned(), count }];
+        match slots::acquire(&locks, &wanted, || self.set_phase(Phase::Blocked)) {
+            Ok(slot) => {
+                self.set_place("localhost", slot.number);
+                Ok(Some(slot))
+            }
+            Err(slots::Error::Interrupted(interrupted)) => Err(interrupted.into()),
+            Err(slots::Error::Io(_)) => Ok(None),
+        }
+    }
+
+    /// Takes a slot on the first free host that is neither marked nor among `tried`.
+    pub fn pick_host(
+        &mut self,
+        period: Duration,
+        tried: &[(Host, HostFailure)],
+    ) -> Result<Result<(Host, Slot), NoHost>, Stop> {
+        let no_host = |reason: String| Ok(Err(NoHost { reason }));
+        let locks = match &self.locks {
+            Ok(locks) => locks.clone(),
+            Err(reason) => return no_host(reason.clone()),
+        };
+        let found = match self.host_list() {
+            Ok(found) => found,
+            Err(reason) => return no_host(reason.clone()),
+        };
+        let marks = Backoff::new(&locks, period);
+        let list = &found.list;
+        let usable = |host: &&Host| {
+            !host.down && !marks.is_disliked(host) && tried.iter().all(|(other, _)| other.spec != host.spec)
+        };
+        let mut hosts: Vec<Host> = list.hosts.iter().filter(usable).cloned().collect();
+        if list.randomize {
+            shuffle(&mut hosts);
+        }
+        // Waiting for a server is no use when all are marked; but this machine's own entry alone is no distribution either.
+        if hosts.is_empty() {
+            return no_host(why_no_host(&found.source, list));
+        }
+        let candidates: Vec<Slots> =
+            hosts.iter().map(|host| Slots { lock_name: host.lock_name(), count: host.slots }).collect();
+        match slots::acquire(&locks, &candidates, || self.set_phase(Phase::Blocked)) {
+            Ok(slot) => {
+                let host = hosts.swap_remove(slot.candidate);
+                if host.place == Place::Local {
+                    self.set_place("localhost", slot.number);
+                }
+                Ok(Ok((host, slot)))
+            }
+            Err(slots::Error::Interrupted(interrupted)) => Err(interrupted.into()),
+            Err(slots::Error::Io(e)) => no_host(e.to_string()),
+        }
+    }
+
+    /// Lets `change` work on the marks of failed hosts.
+    pub fn backoff(&self, period: Duration, change: impl FnOnce(&Backoff)) {
+        if let Ok(locks) = &self.locks {
+            change(&Backoff::new(locks, period));
+        }
+    }
+
+    /// Slots for compilers and for preprocessors on this machine.
+    fn local_limits(&mut self) -> (u32, u32) {
+        match self.host_list() {
+            Ok(found) => (found.list.local_slots, found.list.local_cpp_slots),
+            Err(_) => {
+                let list = crate::hosts::parse("");
+                (list.local_slots, list.local_cpp_slots)
+            }
+        }
+    }
+
+    /// The list, read when it is first needed, its bad entries reported once.
+    fn host_list(&mut self) -> &Result<hostlist::Found, String> {
+        let top = self.top.as_ref();
+        self.hosts.get_or_insert_with(|| {
+            let found = hostlist::find(top)?;
+            for problem in &found.list.problems {
+                log::warn!("host list {}, {problem}; entry left out", found.source);
+            }
+            Ok(found)
+        })
+    }
+}
+
+fn why_no_host(source: &str, list: &HostList) -> String {
+    match list.hosts.len() {
+        0 if list.problems.is_empty() => format!("the host list {source} contains no hosts"),
+        0 => format!("the host list {source} contains no usable host"),
+        1 => format!("the only host, {}, failed recently or is marked down", list.hosts[0].spec),
+        count => format!("all {count} hosts of {source} failed recently or are marked down"),
+    }
+}
+
+/// Not for secrets: only spreads the load.
+fn shuffle(hosts: &mut [Host]) {
+    use std::hash::{BuildHasher, RandomState};
+
+    let mut random = RandomState::new().hash_one(std::process::id()) | 1;
+    for at in (1..hosts.len()).rev() {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        hosts.swap(at, random as usize % (at + 1));
+    }
+}

@@ -1,0 +1,386 @@
+//! The client: `argv → verdict → host and slot → preprocess → send → receive → outputs → exit status`.
+//!
+//! Whatever goes wrong remotely ends in a correct local compile, with one line that says why. [`remote`] is one attempt on one host;
+//! this file decides what an attempt's end means.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::args::{self, Job, LocalSlot, Verdict};
+use crate::backoff::Backoff;
+use crate::exitcode::ExitCode;
+use crate::hosts::{Host, Place};
+use crate::multicall::Ending;
+use crate::state::Phase;
+use crate::sys::file::contains;
+use crate::sys::process::WaitStatus;
+use crate::sys::signal;
+use crate::waiting::Interrupted;
+use crate::wire::Version;
+use crate::{console, scratch};
+
+mod command;
+mod config;
+mod desk;
+mod local;
+mod preprocess;
+mod remote;
+mod show;
+
+use command::CompileCommand;
+use config::Config;
+use desk::{Desk, NoHost};
+use preprocess::{Preprocessed, Running};
+use remote::{Connection, Failure, HostFailure, Reply};
+
+/// The personality `distcc` under its own name.
+pub fn main(args: &[OsString]) -> Ending {
+    if let Some(ending) = show::own_option(args) {
+        return ending;
+    }
+    run(CompileCommand::explicit(args))
+}
+
+/// The personality of a compiler: `argv0` is its name, or a link to us.
+pub fn masquerade(argv0: &OsStr, args: &[OsString]) -> Ending {
+    run(CompileCommand::masqueraded(argv0, args))
+}
+
+/// How a client run ends early.
+#[derive(Debug)]
+enum Stop {
+    /// The user wants us to end: no fallback, no message.
+    Interrupted(Interrupted),
+    /// A local matter that no compile can mend.
+    Failed(ExitCode, String),
+}
+
+impl From<Interrupted> for Stop {
+    fn from(interrupted: Interrupted) -> Stop {
+        Stop::Interrupted(interrupted)
+    }
+}
+
+fn run(command: CompileCommand) -> Ending {
+    config::start_logging();
+    if command.recursion > 0 {
+        log::error!(
+            "distcc seems to have invoked itself recursively! {} is distcc again; put the real compiler's directory into PATH behind distcc's",
+            command.argv[0].display()
+        );
+        return ExitCode::Recursion.into();
+    }
+    match compile(&command) {
+        Ok(status) => Ending::Code(status.shell_code()),
+        Err(Stop::Interrupted(Interrupted(signal))) => Ending::Signal(signal),
+        Err(Stop::Failed(code, reason)) => {
+            log::error!("{reason}");
+            code.into()
+        }
+    }
+}
+
+fn compile(command: &CompileCommand) -> Result<WaitStatus, Stop> {
+    signal::watch_interrupts().map_err(|e| Stop::Failed(ExitCode::GeneralFailure, e.to_string()))?;
+    if command.nested {
+        return local::run(command);
+    }
+    match args::scan(&command.argv) {
+        Verdict::Local(local) => {
+            log::info!("compiling locally: {}", local.reason);
+            let input = local.input.as_deref().unwrap_or(OsStr::new(""));
+            let mut desk = Desk::open(input)?;
+            let _slot = match local.slot {
+                LocalSlot::Compile => desk.local_slot()?,
+                LocalSlot::Cpp => desk.local_cpp_slot()?,
+            };
+            desk.set_phase(Phase::Compile);
+            local::run(command)
+        }
+        Verdict::Remote(job) => distribute(command, &job),
+    }
+}
+
+/// What the attempts on hosts came to, if not to a finished job.
+enum Undone {
+    /// Compile locally and say why.
+    Because(String),
+    /// Compile locally without a word: it is no failure of any host.
+    Quietly,
+    /// A server's compiler failed; a local compile decides and repeats its messages.
+    CompileError(WaitStatus, Reply, String),
+}
+
+fn distribute(command: &CompileCommand, job: &Job) -> Result<WaitStatus, Stop> {
+    let config = Config::from_env().map_err(|reason| Stop::Failed(ExitCode::BadArguments, reason))?;
+    let mut desk = Desk::open(job.input())?;
+    log::info!("compile from {} to {}", base_name(job.input()), base_name(job.output()));
+    let undone = match attempts(command, job, &config, &mut desk)? {
+        Ok(status) => return Ok(status),
+        Err(undone) => undone,
+    };
+    let mut remote_status = None;
+    match undone {
+        Undone::Quietly => {}
+        Undone::Because(reason) if config.fallback => log::warn!("{reason}"),
+        Undone::Because(reason) => {
+            return Err(Stop::Failed(
+                ExitCode::NoHosts,
+                format!("{reason}; and fallbacks are disabled (DISTCC_FALLBACK=0)"),
+            ));
+        }
+        Undone::CompileError(status, reply, host) => {
+            if config.skip_local_retry || !config.fallback {
+                show(&[(1, &reply.stdout), (2, &reply.stderr)]);
+                return Ok(status);
+            }
+            remote_status = Some((status, host));
+        }
+    }
+    let _slot = desk.local_slot()?;
+    desk.set_phase(Phase::Compile);
+    let status = local::run(command)?;
+    if let Some((remote, host)) = remote_status.filter(|(remote, _)| *remote != status) {
+        log::warn!(
+            "{} failed on {host} ({}) but {} locally; compare the compilers' versions",
+            job.input().display(),
+            Described(remote),
+            if status.success() { "compiles".to_owned() } else { format!("ends with {}", Described(status)) }
+        );
+    }
+    Ok(status)
+}
+
+/// Hosts that one job tries before it is compiled locally.
+const MAX_ATTEMPTS: usize = 3;
+
+/// Tries hosts until one has done the job.
+fn attempts(
+    command: &CompileCommand,
+    job: &Job,
+    config: &Config,
+    desk: &mut Desk,
+) -> Result<Result<WaitStatus, Undone>, Stop> {
+    let mut source = Source::NotBegun;
+    let mut tried = Vec::new();
+    let file = job.input().display();
+    for _ in 0..MAX_ATTEMPTS {
+        let (host, slot) = match desk.pick_host(config.backoff_period, &tried)? {
+            Ok(found) => found,
+            Err(NoHost { reason }) if tried.is_empty() => {
+                return Ok(Err(Undone::Because(format!(
+                    "failed to distribute {file}, running locally instead: {reason}"
+                ))));
+            }
+            Err(_) => break,
+        };
+        if host.place == Place::Local {
+            desk.set_phase(Phase::Compile);
+            return local::run(command).map(Ok);
+        }
+        desk.set_place(host.name(), slot.number);
+        let outcome = attempt(command, job, config, desk, &host, &mut source);
+        drop(slot);
+        match outcome? {
+            Attempt::Done(status) => {
+                desk.backoff(config.backoff_period, |marks: &Backoff| marks.enjoy(&host));
+                log::info!("compile {file} on {} completed ok", host.spec);
+                return Ok(Ok(status));
+            }
+            Attempt::CompileError(status, reply) => {
+                log::info!("compile {file} on {} failed with {}", host.spec, Described(status));
+                return Ok(Err(Undone::CompileError(status, reply, host.spec)));
+            }
+            Attempt::Local(undone) => return Ok(Err(undone)),
+            Attempt::HostFailed(failure) => {
+                desk.backoff(config.backoff_period, |marks: &Backoff| marks.dislike(&host));
+                log::info!("{}: {failure}", host.spec);
+                tried.push((host, failure));
+            }
+        }
+    }
+    let reason = match tried.last() {
+        Some((host, failure)) => {
+            format!("failed to distribute {file} to {}, running locally instead: {failure}", host.spec)
+        }
+        None => format!("failed to distribute {file}, running locally instead"),
+    };
+    Ok(Err(Undone::Because(reason)))
+}
+
+/// How one attempt on one host ended.
+enum Attempt {
+    Done(WaitStatus),
+    CompileError(WaitStatus, Reply),
+    HostFailed(HostFailure),
+    /// No host could do better.
+    Local(Undone),
+}
+
+/// The source's way through the attempts: preprocessed once, sent as often as needed.
+enum Source {
+    NotBegun,
+    Ready(Preprocessed),
+}
+
+fn attempt(
+    command: &CompileCommand,
+    job: &Job,
+    config: &Config,
+    desk: &mut Desk,
+    host: &Host,
+    source: &mut Source,
+) -> Result<Attempt, Stop> {
+    let io_failed = |what: &str, e: io::Error| {
+        Attempt::Local(Undone::Because(format!(
+            "failed to distribute {}, running locally instead: {what}: {e}",
+            job.input().display()
+        )))
+    };
+    let begun = match source {
+        Source::Ready(_) => None,
+        Source::NotBegun if job.already_preprocessed() => None,
+        Source::NotBegun => {
+            let slot = desk.local_cpp_slot()?;
+            match Running::start(command, job) {
+                Ok(running) => Some((running, slot)),
+                // The local compile is going to fail in the same way and to say so itself.
+                Err(_) => return Ok(Attempt::Local(Undone::Quietly)),
+            }
+        }
+    };
+
+    // The connection is being made while the preprocessor works.
+    desk.set_phase(Phase::Connect);
+    let connection = Connection::start(host, config.io_timeout);
+
+    if let Some((running, slot)) = begun {
+        desk.set_phase(Phase::Preprocess);
+        match running.finish()? {
+            Ok(Ok(preprocessed)) => *source = Source::Ready(preprocessed),
+            // Its messages come from the local compile, with everything else that a failing compile does.
+            Ok(Err(status)) => {
+                log::info!("preprocessing {} failed with {}", job.input().display(), Described(status));
+                return Ok(Attempt::Local(Undone::Quietly));
+            }
+            Err(e) => return Ok(io_failed("cannot preprocess", e)),
+        }
+        drop(slot);
+    } else if let Source::NotBegun = source {
+        match preprocess::read_source(job) {
+            Ok(preprocessed) => *source = Source::Ready(preprocessed),
+            Err(_) => return Ok(Attempt::Local(Undone::Quietly)),
+        }
+    }
+    let Source::Ready(preprocessed) = source else { return Ok(Attempt::Local(Undone::Quietly)) };
+    if contains(&preprocessed.text, b".incbin") {
+        log::info!("compiling locally: .incbin reads a file of this machine while assembling");
+        return Ok(Attempt::Local(Undone::Quietly));
+    }
+
+    let reply = match exchange(connection, job, host, desk, preprocessed) {
+        Ok(reply) => reply,
+        Err(Failure::Host(failure)) => return Ok(Attempt::HostFailed(failure)),
+        Err(Failure::Interrupted(interrupted)) => return Err(interrupted.into()),
+    };
+    let status = reply.status.unwrap_or(WaitStatus::exited(ExitCode::ProtocolError as u8));
+    if let Some(refusal) = reply.refusal() {
+        return Ok(Attempt::HostFailed(refusal));
+    }
+    if !status.success() {
+        return Ok(Attempt::CompileError(status, reply));
+    }
+    desk.set_phase(Phase::Receive);
+    if let Err(e) = scratch::write_whole(Path::new(job.output()), &reply.object) {
+        // The local compiler says it in its own words, if it fails as well.
+        log::info!("cannot write {}: {e}", job.output().display());
+        return Ok(Attempt::Local(Undone::Quietly));
+    }
+    show(&[(2, &preprocessed.stderr), (1, &reply.stdout), (2, &reply.stderr)]);
+    Ok(Attempt::Done(status))
+}
+
+fn exchange(
+    connection: Result<Connection, HostFailure>,
+    job: &Job,
+    host: &Host,
+    desk: &mut Desk,
+    source: &Preprocessed,
+) -> Result<Reply, Failure> {
+    let mut connection = connection?;
+    connection.finish()?;
+    desk.set_phase(Phase::Send);
+    let version = if host.lzo { Version::Lzo } else { Version::Plain };
+    let directory = env::current_dir().unwrap_or_default();
+    let argv = job.server_argv_from(directory.as_os_str());
+    let argv: Vec<Vec<u8>> = argv.iter().map(|word| word.as_bytes().to_vec()).collect();
+    log::info!("exec on {}: {}", host.spec, Quoted(&argv));
+    let sent = connection.send(version, &argv, &source.text);
+    if let Err(Failure::Interrupted(interrupted)) = sent {
+        return Err(interrupted.into());
+    }
+    desk.set_phase(Phase::Compile);
+    let received = connection.receive(version, || desk.set_phase(Phase::Receive));
+    // When the server answered before it had read everything, the answer counts; otherwise the first thing that broke.
+    match (sent, received) {
+        (_, Ok(reply)) => Ok(reply),
+        (Err(sending), Err(Failure::Host(_))) => Err(sending),
+        (_, Err(receiving)) => Err(receiving),
+    }
+}
+
+/// Writes what the compiler wrote, where it wrote it. A closed descriptor is the user's choice.
+fn show(streams: &[(i32, &[u8])]) {
+    for (fd, bytes) in streams.iter().filter(|(_, bytes)| !bytes.is_empty()) {
+        let _ = match fd {
+            1 => io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()),
+            _ => io::stderr().write_all(bytes),
+        };
+    }
+}
+
+fn base_name(path: &OsStr) -> std::path::Display<'_> {
+    Path::new(Path::new(path).file_name().unwrap_or(path)).display()
+}
+
+/// A wait status in words.
+struct Described(WaitStatus);
+
+impl fmt::Display for Described {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match (self.0.code(), self.0.signal()) {
+            (_, Some(signal)) => {
+                let core = if self.0.dumped_core() { " (core dumped)" } else { "" };
+                write!(f, "signal {}: {}{core}", signal.number(), signal.description())
+            }
+            (code, None) => write!(f, "exit code {}", code.unwrap_or(0)),
+        }
+    }
+}
+
+/// A command as stock logs it: words with blanks, quotes or semicolons stand in double quotes.
+struct Quoted<'a>(&'a [Vec<u8>]);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        for (at, word) in self.0.iter().enumerate() {
+            let text = String::from_utf8_lossy(word);
+            let separator = if at == 0 { "" } else { " " };
+            match word.is_empty() || word.iter().any(|byte| b" \t\n\"';".contains(byte)) {
+                true => write!(f, "{separator}\"{text}\"")?,
+                false => write!(f, "{separator}{text}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Says that a personality is not there yet.
+pub fn not_built_yet(name: &str) -> Ending {
+    console::err(format_args!("{name}: not built yet in this version of distcc-rs\n"));
+    ExitCode::GeneralFailure.into()
+}

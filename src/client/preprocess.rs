@@ -1,0 +1,82 @@
+//! The preprocessor as a child: started early, waited for late, its output in memory.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+
+use super::command::CompileCommand;
+use crate::args::Job;
+use crate::compiler::{self, Start};
+use crate::sys::file::{self, Contents};
+use crate::sys::process::{self, Pid, WaitStatus};
+use crate::sys::signal::Signal;
+use crate::waiting::{Interrupted, retry};
+
+/// A preprocessor at work. Dropping it ends it.
+pub struct Running {
+    pid: Option<Pid>,
+    stdout: File,
+    stderr: File,
+}
+
+/// What a preprocessor has left.
+pub struct Preprocessed {
+    /// The text, as the compiler is to see it.
+    pub text: Contents,
+    /// Its warnings. They are shown when the job succeeds remotely, and thrown away when a local compile is going to repeat them.
+    pub stderr: Contents,
+}
+
+impl Running {
+    /// Starts the preprocessor of `job`.
+    pub fn start(command: &CompileCommand, job: &Job) -> io::Result<Running> {
+        let program = command.program().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        let stdout = file::anonymous(c"distcc-source")?;
+        let stderr = file::anonymous(c"distcc-messages")?;
+        let null = File::open("/dev/null")?;
+        let start = Start {
+            stdio: [Some(null.as_fd()), Some(stdout.as_fd()), Some(stderr.as_fd())],
+            // So that the driver and what it started can be ended together.
+            new_group: true,
+            ..Start::default()
+        };
+        let pid = compiler::spawn(&program, &job.preprocess_argv(), &command.environment(), &start)?;
+        Ok(Running { pid: Some(pid), stdout, stderr })
+    }
+
+    /// Waits for the end. `Ok(Err(status))` is a preprocessor that failed.
+    pub fn finish(mut self) -> Result<io::Result<Result<Preprocessed, WaitStatus>>, Interrupted> {
+        let Some(pid) = self.pid else { return Ok(Err(io::ErrorKind::NotFound.into())) };
+        let status = match retry(|| process::wait(pid))? {
+            Ok(status) => status,
+            Err(e) => return Ok(Err(e)),
+        };
+        self.pid = None;
+        Ok(self.collect(status))
+    }
+
+    fn collect(&mut self, status: WaitStatus) -> io::Result<Result<Preprocessed, WaitStatus>> {
+        if !status.success() {
+            return Ok(Err(status));
+        }
+        Ok(Ok(Preprocessed {
+            text: Contents::of(&mut self.stdout)?,
+            stderr: Contents::of(&mut self.stderr)?,
+        }))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(pid) = self.pid {
+            let _ = pid.kill_group(Signal::KILL);
+            let _ = process::wait(pid);
+        }
+    }
+}
+
+/// A source that is preprocessed already: read as it is.
+pub fn read_source(job: &Job) -> io::Result<Preprocessed> {
+    let text = Contents::Read(std::fs::read(job.input())?);
+    Ok(Preprocessed { text, stderr: Contents::Read(Vec::new()) })
+}

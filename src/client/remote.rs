@@ -1,0 +1,293 @@
+//! One job on one server: connect, send, receive. Every wait has a deadline.
+
+use std::fmt;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+
+use crate::exitcode::ExitCode;
+use crate::hosts::{Host, Place};
+use crate::sys::file::{Readiness, wait_ready};
+use crate::sys::process::WaitStatus;
+use crate::waiting::{Interrupted, retry};
+use crate::wire::lzo::{self, Encoder};
+use crate::wire::reply::{Decoder, Event, Part};
+use crate::wire::{self, Version, limits, request};
+
+/// What a server answered.
+#[derive(Debug, Default)]
+pub struct Reply {
+    /// How the compiler ended there.
+    pub status: Option<WaitStatus>,
+    /// What it wrote to standard error.
+    pub stderr: Vec<u8>,
+    /// What it wrote to standard output.
+    pub stdout: Vec<u8>,
+    /// The object.
+    pub object: Vec<u8>,
+}
+
+/// Why a job was not done by a host. Each blames the host, not the source.
+#[derive(Debug)]
+pub enum HostFailure {
+    /// Its name has no address.
+    Resolve(io::Error),
+    /// No connection; with the last address tried.
+    Connect(SocketAddr, io::Error),
+    /// The connection broke while sending or receiving.
+    Broken(io::Error),
+    /// Nothing came or went for so long.
+    Silent(Duration),
+    /// It closed without a byte of an answer.
+    NoAnswer,
+    /// Its answer is not the protocol.
+    Protocol(wire::Error),
+    /// It answered that it does not do the job; with its words.
+    Refused(String),
+    /// The source is larger than the protocol carries.
+    TooLarge(usize),
+    /// Its kind is not supported by this client.
+    Unsupported(&'static str),
+}
+
+impl fmt::Display for HostFailure {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            HostFailure::Resolve(e) => write!(f, "its name cannot be resolved: {e}"),
+            HostFailure::Connect(address, e) => write!(f, "cannot connect to {address}: {e}"),
+            HostFailure::Broken(e) => write!(f, "the connection broke: {e}"),
+            HostFailure::Silent(time) => write!(f, "it was silent for {} s", time.as_secs()),
+            HostFailure::NoAnswer => write!(
+                f,
+                "it closed the connection without an answer; its log tells why (is this machine allowed, the compiler installed?)"
+            ),
+            HostFailure::Protocol(e) => write!(f, "its answer makes no sense: {e}"),
+            HostFailure::Refused(words) => write!(f, "it refused the job: {words}"),
+            HostFailure::TooLarge(len) => write!(f, "{len} bytes of source are more than a job can carry"),
+            HostFailure::Unsupported(what) => f.write_str(what),
+        }
+    }
+}
+
+/// A failure of one attempt.
+#[derive(Debug)]
+pub enum Failure {
+    /// The host's.
+    Host(HostFailure),
+    /// The user wants us to end.
+    Interrupted(Interrupted),
+}
+
+impl From<HostFailure> for Failure {
+    fn from(failure: HostFailure) -> Failure {
+        Failure::Host(failure)
+    }
+}
+
+impl From<Interrupted> for Failure {
+    fn from(interrupted: Interrupted) -> Failure {
+        Failure::Interrupted(interrupted)
+    }
+}
+
+/// How long one address may take to accept a connection (as in stock).
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// A connection being made, or made.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TcpStream,
+    address: SocketAddr,
+    /// Where to go if this address does not answer.
+    others: Vec<SocketAddr>,
+    deadline: Instant,
+    io_timeout: Duration,
+}
+
+impl Connection {
+    /// Starts connecting to `host` and returns at once, unless its name has to be looked up. `io_timeout` is for later.
+    pub fn start(host: &Host, io_timeout: Duration) -> Result<Connection, HostFailure> {
+        let Place::Tcp { name, port } = &host.place else {
+            return Err(HostFailure::Unsupported(
+                "ssh hosts are not supported yet; start a server there and name HOST:PORT",
+            ));
+        };
+        let mut addresses: Vec<SocketAddr> = match name.parse() {
+            Ok(ip) => vec![SocketAddr::new(ip, *port)],
+            Err(_) => (name.as_str(), *port).to_socket_addrs().map_err(HostFailure::Resolve)?.collect(),
+        };
+        addresses.reverse();
+        let mut last = HostFailure::Resolve(io::ErrorKind::NotFound.into());
+        while let Some(address) = addresses.pop() {
+            match TcpStream::connect(address) {
+                Ok(stream) => {
+                    let deadline = Instant::now() + CONNECT_TIMEOUT;
+                    return Ok(Connection { stream, address, others: addresses, deadline, io_timeout });
+                }
+                Err(e) => last = HostFailure::Connect(address, e),
+            }
+        }
+        Err(last)
+    }
+
+    /// Waits until the connection stands, trying the other addresses in turn.
+    pub fn finish(&mut self) -> Result<(), Failure> {
+        loop {
+            let failure = match self.finish_address()? {
+                Ok(()) => {
+                    // The whole request is written at once, so there is nothing to gain from waiting for more.
+                    let _ = self.stream.set_nodelay(true);
+                    return Ok(());
+                }
+                Err(e) => HostFailure::Connect(self.address, e),
+            };
+            loop {
+                let Some(address) = self.others.pop() else { return Err(failure.into()) };
+                if let Ok(stream) = TcpStream::connect(address) {
+                    (self.stream, self.address) = (stream, address);
+                    self.deadline = Instant::now() + CONNECT_TIMEOUT;
+                    break;
+                }
+            }
+        }
+    }
+
+    fn finish_address(&self) -> Result<io::Result<()>, Interrupted> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        Ok(match retry(|| wait_ready(self.stream.as_fd(), Readiness::Write, left))? {
+            Ok(false) => Err(io::ErrorKind::TimedOut.into()),
+            Err(e) => Err(e),
+            Ok(true) => match self.stream.take_error() {
+                Ok(Some(e)) | Err(e) => Err(e),
+                Ok(None) => Ok(()),
+            },
+        })
+    }
+
+    /// Sends a whole request. `source` is compressed on the way if the version says so.
+    ///
+    /// A server may answer and close before it has read everything: if sending fails, the answer is still worth reading.
+    pub fn send(&mut self, version: Version, argv: &[Vec<u8>], source: &[u8]) -> Result<(), Failure> {
+        if source.len() > limits::BODY as usize {
+            return Err(HostFailure::TooLarge(source.len()).into());
+        }
+        let mut head = Vec::with_capacity(1024);
+        request::encode_head(version, argv, source.len() as u32, &mut head);
+        if !version.compressed() {
+            return self.write_all(&head, source);
+        }
+        let start = head.len();
+        head.reserve(lzo::max_compressed_len(source.len()));
+        Encoder::new().compress(source, &mut head);
+        let compressed = head.len() - start;
+        if compressed > limits::BODY as usize {
+            return Err(HostFailure::TooLarge(compressed).into());
+        }
+        request::patch_source_len(&mut head[..start], compressed as u32);
+        self.write_all(&head, &[])
+    }
+
+    fn write_all(&mut self, mut head: &[u8], mut body: &[u8]) -> Result<(), Failure> {
+        while !head.is_empty() || !body.is_empty() {
+            match self.stream.write_vectored(&[IoSlice::new(head), IoSlice::new(body)]) {
+                Ok(count) => {
+                    let of_head = count.min(head.len());
+                    head = &head[of_head..];
+                    body = &body[count - of_head..];
+                }
+                Err(e) => self.wait_or_fail(e, Readiness::Write)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives the reply. `begun` is called when its first byte is here.
+    pub fn receive(&mut self, version: Version, begun: impl FnOnce()) -> Result<Reply, Failure> {
+        let mut reply = Reply::default();
+        let mut decoder = Decoder::new(version);
+        let mut buffer = vec![0; 64 * 1024];
+        let mut begun = Some(begun);
+        loop {
+            let count = match self.stream.read(&mut buffer) {
+                Ok(count) => count,
+                Err(e) if e.kind() == io::ErrorKind::ConnectionReset && decoder.is_untouched() => 0,
+                Err(e) => {
+                    self.wait_or_fail(e, Readiness::Read)?;
+                    continue;
+                }
+            };
+            if count == 0 {
+                return Err(match decoder.is_untouched() {
+                    true => HostFailure::NoAnswer,
+                    false => HostFailure::Protocol(decoder.truncated()),
+                }
+                .into());
+            }
+            if let Some(begun) = begun.take() {
+                begun();
+            }
+            let mut input = &buffer[..count];
+            while let Some(event) = decoder.next(&mut input).map_err(HostFailure::Protocol)? {
+                if reply.take(version, event).map_err(HostFailure::Protocol)? {
+                    return Ok(reply);
+                }
+            }
+        }
+    }
+
+    /// After a call that did not succeed at once: waits until it can be repeated.
+    fn wait_or_fail(&self, error: io::Error, readiness: Readiness) -> Result<(), Failure> {
+        match error.kind() {
+            io::ErrorKind::Interrupted => return crate::waiting::check().map_err(Failure::from),
+            io::ErrorKind::WouldBlock => {}
+            _ => return Err(HostFailure::Broken(error).into()),
+        }
+        match retry(|| wait_ready(self.stream.as_fd(), readiness, self.io_timeout))? {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(HostFailure::Silent(self.io_timeout).into()),
+            Err(e) => Err(HostFailure::Broken(e).into()),
+        }
+    }
+}
+
+impl Reply {
+    /// Takes one event; true when the reply is complete.
+    fn take(&mut self, version: Version, event: Event) -> Result<bool, wire::Error> {
+        match event {
+            Event::Status(status) => self.status = Some(WaitStatus::from_raw(status)),
+            Event::PartStart(..) => {}
+            // Bodies come in order, so the one that has begun is the first that has not ended.
+            Event::Bytes(part, bytes) => self.part(part).extend_from_slice(bytes),
+            Event::PartEnd(part) if version.compressed() => {
+                let compressed = std::mem::take(self.part(part));
+                lzo::decompress(&compressed, self.part(part), limits::BODY as usize)
+                    .map_err(|error| wire::Error::Lzo { token: part.token(), error })?;
+            }
+            Event::PartEnd(_) => {}
+            Event::End => return Ok(true),
+        }
+        Ok(false)
+    }
+
+    fn part(&mut self, part: Part) -> &mut Vec<u8> {
+        match part {
+            Part::Stderr => &mut self.stderr,
+            Part::Stdout => &mut self.stdout,
+            Part::Object => &mut self.object,
+        }
+    }
+
+    /// A reply whose status speaks of the server itself is a refusal; its text says why.
+    pub fn refusal(&self) -> Option<HostFailure> {
+        let code = self.status?.code()?;
+        if !ExitCode::OWN.contains(&code) {
+            return None;
+        }
+        let text = String::from_utf8_lossy(&self.stderr);
+        let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("no reason given").trim();
+        Some(HostFailure::Refused(format!("{line} (exit code {code})")))
+    }
+}

@@ -1,0 +1,74 @@
+//! `distcc`'s own options: what it says about itself and its hosts.
+
+use std::ffi::OsString;
+
+use crate::console;
+use crate::exitcode::ExitCode;
+use crate::hostlist;
+use crate::multicall::{self, Ending};
+use crate::topdir::TopDir;
+
+const HELP: &str = "\
+Usage:
+  distcc COMPILER [COMPILER OPTIONS] -o OBJECT -c SOURCE
+  distcc [COMPILER OPTIONS] -o OBJECT -c SOURCE        (runs cc)
+  gcc [COMPILER OPTIONS] ...                           (gcc being a link to distcc, early in PATH)
+
+Compiles on other machines when that gives the same result, locally otherwise.
+
+Options:
+  --help          this text
+  --version       version, protocols, default port
+  --show-hosts    the hosts in use, one per line
+  -j              how many jobs they take together
+
+Environment:
+  DISTCC_HOSTS       the hosts; else $DISTCC_DIR/hosts, ~/.distcc/hosts, /etc/distcc/hosts
+  DISTCC_FALLBACK    0: fail instead of compiling locally
+  DISTCC_VERBOSE     1: say everything
+  DISTCC_LOG         a file for the messages
+  DISTCC_DIR         directory of locks and job states
+
+Hosts:
+  localhost[/LIMIT]            this machine, without a server
+  HOST[:PORT][/LIMIT][,lzo]    a server; [IPV6] in brackets; lzo compresses
+  --randomize, --localslots=N, --localslots_cpp=N
+";
+
+/// Carries out an option of our own, which only the first word can be; `None` if it is a compile.
+pub fn own_option(args: &[OsString]) -> Option<Ending> {
+    let Some(first) = args.first() else {
+        console::err(format_args!("distcc: missing option/operand\nTry 'distcc --help'.\n"));
+        return Some(ExitCode::BadArguments.into());
+    };
+    match first.to_str()? {
+        "--help" => console::out(format_args!("{}{HELP}", multicall::version_text("distcc"))),
+        "--version" => console::out(format_args!("{}", multicall::version_text("distcc"))),
+        "--show-hosts" => {
+            return Some(show_hosts(|list| list.iter().map(|host| format!("{}\n", host.spec)).collect()));
+        }
+        "-j" => {
+            return Some(show_hosts(|list| format!("{}\n", list.iter().map(|host| host.slots).sum::<u32>())));
+        }
+        "--scan-includes" | "--show-principal" => {
+            return Some(super::not_built_yet(&format!("distcc {}", first.display())));
+        }
+        _ => return None,
+    }
+    Some(Ending::Code(0))
+}
+
+/// Stock exits with 0 and prints nothing when there is no list; scripts read the output, so that stays.
+fn show_hosts(format: impl FnOnce(&[crate::hosts::Host]) -> String) -> Ending {
+    super::config::start_logging();
+    match hostlist::find(TopDir::find().ok().as_ref()) {
+        Ok(found) => {
+            for problem in &found.list.problems {
+                log::warn!("host list {}, {problem}; entry left out", found.source);
+            }
+            console::out(format_args!("{}", format(&found.list.hosts)));
+        }
+        Err(reason) => log::error!("{reason}"),
+    }
+    Ending::Code(0)
+}

@@ -1,0 +1,208 @@
+//! The daemon: options → log → listen → drop privileges → leave the terminal → supervise workers.
+//!
+//! Each worker runs one event loop (`worker`) in which a job is a [`session`] that decides and a [`job`] that acts; the supervisor hands
+//! out compile slots ([`grants`]). Source for behaviour: reference `daemon.md`; for the shape: `design.md` section 3.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use mio::net::TcpListener;
+
+use crate::exitcode::ExitCode;
+use crate::logging::{self, Destination, NOTICE};
+use crate::multicall::{self, Ending};
+use crate::sys::process::{self, Fork, Pid};
+use crate::sys::user::{self, Identity};
+use crate::{client, console};
+
+pub mod access;
+mod compilers;
+pub mod grants;
+mod job;
+pub mod message;
+pub mod options;
+pub mod outcome;
+pub mod session;
+mod supervisor;
+mod worker;
+
+use compilers::Compilers;
+use options::{LogTo, Options, Request};
+use worker::Policy;
+
+/// The personality `distccd`.
+pub fn main(args: &[OsString]) -> Ending {
+    let options = match options::parse(args) {
+        Ok(Request::Serve(options)) => options,
+        Ok(Request::Help) => {
+            console::out(format_args!("{}", options::HELP));
+            return Ending::Code(0);
+        }
+        Ok(Request::Version) => {
+            console::out(format_args!("{}", multicall::version_text("distccd")));
+            return Ending::Code(0);
+        }
+        Ok(Request::NotBuiltYet(option)) => return client::not_built_yet(&format!("distccd {option}")),
+        Err(reason) => {
+            console::err(format_args!("distccd: ERROR: {reason}\n"));
+            return ExitCode::BadArguments.into();
+        }
+    };
+    match start(&options) {
+        Ok(ending) => ending,
+        Err((code, reason)) => {
+            log::error!("{reason}");
+            // A log that the user does not look at is no place for the reason of a failed start.
+            if options.log_to != LogTo::Stderr {
+                console::err(format_args!("distccd: ERROR: {reason}\n"));
+            }
+            code.into()
+        }
+    }
+}
+
+type Failure = (ExitCode, String);
+
+fn start(options: &Options) -> Result<Ending, Failure> {
+    start_logging(options)?;
+    let compilers = Compilers::new(&options.masquerade_dirs, options.any_compiler);
+    if !compilers.is_usable() {
+        return Err((
+            ExitCode::CompilerMissing,
+            format!(
+                "no compiler is allowed: none of {} exists; make one with a link for each compiler: mkdir -p /usr/lib/distcc && ln -s ../../bin/distcc /usr/lib/distcc/gcc",
+                compilers.dirs()
+            ),
+        ));
+    }
+    if options.default_access {
+        log::info!(target: NOTICE, "no --allow: serving this machine and private networks only ({})", options.access);
+    }
+    if let Err(e) = user::be_nice(options.nice) {
+        log::warn!("cannot become nicer by {}: {e}", options.nice);
+    }
+    let listener = listen(options)?;
+    let pid_file = options.pid_file.as_deref().map(PidFile::create).transpose()?;
+    drop_privileges(options)?;
+    if options.detach {
+        if let Fork::Parent(_) = process::fork().map_err(|e| general("cannot fork", &e))? {
+            std::mem::forget(pid_file);
+            return Ok(Ending::Code(0));
+        }
+        leave_terminal().map_err(|e| general("cannot leave the terminal", &e))?;
+    }
+    if let Some(pid_file) = &pid_file {
+        pid_file.write()?;
+    }
+    log::info!(target: NOTICE, "preforking daemon started ({} {})", env!("CARGO_PKG_VERSION"), multicall::TRIPLE);
+
+    let policy = Policy { access: options.access.clone(), compilers, job_lifetime: options.job_lifetime };
+    let workers = process::processors().min(options.jobs);
+    let end = supervisor::run(workers, options.jobs).map_err(|e| general("the supervisor failed", &e))?;
+    match end {
+        supervisor::End::Daemon => {
+            drop(pid_file);
+            log::info!(target: NOTICE, "all jobs are done; ended");
+            Ok(Ending::Code(0))
+        }
+        supervisor::End::Worker(line) => {
+            // The file is the supervisor's to remove.
+            std::mem::forget(pid_file);
+            worker::run(listener, line, &policy).map_err(|e| general("a worker failed", &e))?;
+            Ok(Ending::Code(0))
+        }
+    }
+}
+
+fn general(what: &str, error: &io::Error) -> Failure {
+    (ExitCode::GeneralFailure, format!("{what}: {error}"))
+}
+
+fn start_logging(options: &Options) -> Result<(), Failure> {
+    let destination = match &options.log_to {
+        LogTo::Stderr => Destination::Stderr,
+        LogTo::File(path) => Destination::file(path)
+            .map_err(|e| (ExitCode::IoError, format!("cannot open the log file {}: {e}", path.display())))?,
+        LogTo::Syslog => Destination::syslog().unwrap_or_else(|e| {
+            console::err(format_args!(
+                "distccd: no system log ({e}); logging to standard error; name a file with --log-file\n"
+            ));
+            Destination::Stderr
+        }),
+    };
+    logging::start_to("distccd", options.log_level, options.log_notice, destination);
+    Ok(())
+}
+
+fn listen(options: &Options) -> Result<TcpListener, Failure> {
+    let bad = |reason: String| (ExitCode::BindFailed, reason);
+    let mut failure = None;
+    for address in options::listen_addresses(options).map_err(bad)? {
+        match TcpListener::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener))) {
+            Ok((address, listener)) => {
+                let (ip, port) = (address.ip(), address.port());
+                log::info!(target: NOTICE, "listening on {ip}:{port}");
+                return Ok(listener);
+            }
+            Err(e) => failure = Some(format!("bind of {}:{} failed: {e}", address.ip(), address.port())),
+        }
+    }
+    Err(bad(failure.unwrap_or_else(|| "there is no address to listen on".to_owned())))
+}
+
+/// Users that a daemon becomes when none is named: those of the distributions' packages.
+const USERS: [&str; 3] = ["distccd", "distcc", "nobody"];
+
+fn drop_privileges(options: &Options) -> Result<(), Failure> {
+    if !user::is_root() {
+        if let Some(name) = &options.user {
+            log::warn!("--user {name} has no effect: only root can become another user");
+        }
+        return Ok(());
+    }
+    let named = options.user.as_deref();
+    if let Some(name) = named.filter(|name| Identity::of_user(name).is_none()) {
+        log::warn!("no such user as \"{name}\"");
+    }
+    let identity = named.into_iter().chain(USERS).find_map(Identity::of_user).unwrap_or(Identity::NOBODY);
+    user::become_user(identity)
+        .map_err(|e| (ExitCode::SetuidFailed, format!("cannot drop root privileges: {e}")))
+}
+
+fn leave_terminal() -> io::Result<()> {
+    process::new_session()?;
+    crate::sys::file::close_standard_streams()?;
+    std::env::set_current_dir("/")
+}
+
+/// The file with the supervisor's pid, made before privileges are dropped, removed when the daemon ends.
+struct PidFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl PidFile {
+    fn create(path: &Path) -> Result<PidFile, Failure> {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let file = File::create(&path)
+            .map_err(|e| (ExitCode::IoError, format!("cannot make the pid file {}: {e}", path.display())))?;
+        Ok(PidFile { path, file })
+    }
+
+    fn write(&self) -> Result<(), Failure> {
+        (&self.file).write_all(format!("{}\n", Pid::current().number()).as_bytes()).map_err(|e| {
+            (ExitCode::IoError, format!("cannot write the pid file {}: {e}", self.path.display()))
+        })
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // A directory that the daemon's user may not write to keeps an empty file, as with stock.
+        if std::fs::remove_file(&self.path).is_err() {
+            let _ = self.file.set_len(0);
+        }
+    }
+}

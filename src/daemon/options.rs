@@ -1,0 +1,332 @@
+//! The daemon's command line, and the settings it comes to.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use log::LevelFilter;
+use pico_args::Arguments;
+
+use crate::daemon::access::Access;
+use crate::hosts::DEFAULT_PORT;
+use crate::sys::process;
+
+/// The text of `--help`.
+pub const HELP: &str = "\
+Usage: distccd --daemon [OPTIONS]
+
+Modes:
+  --daemon                 serve until told to end
+  --no-detach              ... in the foreground
+Jobs:
+  -j, --jobs N             compilers at once (default: processors + 2)
+  -N, --nice N             be so much nicer (default 5)
+  --job-lifetime SECONDS   stop compilers that run longer (default: never)
+  --masquerade-dir DIR     allow the compilers named in DIR, besides /usr/lib/distcc
+  --enable-tcp-insecure    allow any program in PATH as a compiler
+Network:
+  -p, --port N             default 3632; 0 takes a free one and logs it
+  --listen ADDRESS         default: all addresses
+  -a, --allow ADDR[/BITS]  serve these clients; several are possible
+  --allow-private          serve private networks and this machine (the default without --allow)
+Process:
+  --user NAME              become NAME when started as root (default distccd, distcc or nobody)
+  -P, --pid-file FILE
+Log:
+  --log-file FILE, --log-stderr; default: the system log
+  --log-level LEVEL        error, warning, notice (default), info, debug
+  --verbose                the same as --log-level debug
+  --help, --version
+";
+
+/// Where the log goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogTo {
+    /// Standard error.
+    Stderr,
+    /// The system log.
+    Syslog,
+    /// This file.
+    File(PathBuf),
+}
+
+/// The daemon's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Leave the terminal.
+    pub detach: bool,
+    /// Compilers at once.
+    pub jobs: usize,
+    /// Niceness to add.
+    pub nice: i32,
+    /// The longest a compiler may run.
+    pub job_lifetime: Option<Duration>,
+    /// Directories that name allowed compilers, besides the default ones.
+    pub masquerade_dirs: Vec<PathBuf>,
+    /// Any compiler name is allowed.
+    pub any_compiler: bool,
+    /// The port; 0 for any.
+    pub port: u16,
+    /// The address to listen on; `None` for all.
+    pub listen: Option<String>,
+    /// Who is served.
+    pub access: Access,
+    /// Nobody was named with `--allow`.
+    pub default_access: bool,
+    /// Whom to become when started as root.
+    pub user: Option<String>,
+    /// Where to write the pid.
+    pub pid_file: Option<PathBuf>,
+    /// Where the log goes.
+    pub log_to: LogTo,
+    /// What is logged.
+    pub log_level: LevelFilter,
+    /// Whether records of the level between info and warning are logged.
+    pub log_notice: bool,
+}
+
+/// What the command line asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// Serve.
+    Serve(Box<Options>),
+    /// Print the help text.
+    Help,
+    /// Print the version.
+    Version,
+    /// A mode that is not there yet.
+    NotBuiltYet(&'static str),
+}
+
+/// Options of stock that a later version brings; those with a value are of no use to a script without the mode, too.
+const LATER: [&str; 7] =
+    ["--inetd", "--no-fork", "--stats", "--zeroconf", "--auth", "--lifetime", "--show-principal"];
+
+/// The range of `--jobs`.
+const MAX_JOBS: usize = 10_000;
+
+/// Reads the command line.
+///
+/// # Errors
+/// `WORD: reason`, for stock's message `distccd: ERROR: WORD: reason`.
+pub fn parse(args: &[OsString]) -> Result<Request, String> {
+    let mut args = Arguments::from_vec(args.to_vec());
+    if args.contains("--help") {
+        return Ok(Request::Help);
+    }
+    if args.contains("--version") {
+        return Ok(Request::Version);
+    }
+    for word in LATER {
+        if args.contains(word) {
+            return Ok(Request::NotBuiltYet(word));
+        }
+    }
+    // --no-fifo has had no effect for twenty years, but stands in scripts.
+    args.contains("--no-fifo");
+    let wizard = args.contains(["-W", "--wizard"]);
+    let daemon = args.contains("--daemon");
+    let detach = daemon && !args.contains("--no-detach") && !wizard;
+    args.contains("--no-detach");
+
+    let jobs = match number(&mut args, ["-j", "--jobs"])? {
+        None => process::processors() + 2,
+        Some(jobs @ 1..) if jobs as usize <= MAX_JOBS => jobs as usize,
+        Some(_) => return Err(format!("--jobs: must be from 1 to {MAX_JOBS}")),
+    };
+    let port = match number(&mut args, ["-p", "--port"])? {
+        None => DEFAULT_PORT,
+        Some(port) => u16::try_from(port)
+            .map_err(|_| "--port: must be from 1 to 65535, or 0 for a free one".to_owned())?,
+    };
+    let nice = number(&mut args, ["-N", "--nice"])?.unwrap_or(5).clamp(-20, 19) as i32;
+    let job_lifetime = number(&mut args, ["--job-lifetime", "--job-lifetime"])?
+        .and_then(|seconds| u64::try_from(seconds).ok())
+        .filter(|seconds| *seconds > 0)
+        .map(Duration::from_secs);
+
+    let allow: Vec<String> = all(&mut args, ["-a", "--allow"])?;
+    let mut access = Access::parse(allow.iter().map(String::as_str))?;
+    let default_access = allow.is_empty();
+    if args.contains("--allow-private") || default_access {
+        access.extend(Access::private());
+    }
+
+    let log_stderr = args.contains("--log-stderr") || wizard;
+    let log_file: Option<PathBuf> = last(&mut args, "--log-file")?;
+    let level: Option<String> = last(&mut args, "--log-level")?;
+    let verbose = args.contains("--verbose") || wizard;
+    let (log_level, log_notice) = match (verbose, level) {
+        (true, _) => (LevelFilter::Debug, true),
+        (false, None) => (LevelFilter::Warn, true),
+        (false, Some(name)) => log_level(&name)?,
+    };
+
+    let options = Options {
+        detach,
+        jobs,
+        nice,
+        job_lifetime,
+        masquerade_dirs: all(&mut args, ["--masquerade-dir", "--masquerade-dir"])?,
+        any_compiler: args.contains("--enable-tcp-insecure") | args.contains("--make-me-a-botnet"),
+        port,
+        listen: last(&mut args, "--listen")?,
+        access,
+        default_access,
+        user: last(&mut args, "--user")?,
+        pid_file: last_of(&mut args, ["-P", "--pid-file"])?,
+        log_to: match (log_stderr, log_file) {
+            (true, _) => LogTo::Stderr,
+            (false, Some(file)) => LogTo::File(file),
+            (false, None) => LogTo::Syslog,
+        },
+        log_level,
+        log_notice,
+    };
+    // Words that are no options are ignored, as in stock.
+    match args.finish().iter().find(|word| word.as_encoded_bytes().starts_with(b"-")) {
+        Some(word) => Err(format!("{}: unknown option", word.display())),
+        None => Ok(Request::Serve(Box::new(options))),
+    }
+}
+
+/// The level, and whether "notice" is shown, from the names of syslog.
+fn log_level(name: &str) -> Result<(LevelFilter, bool), String> {
+    Ok(match name {
+        "emerg" | "emergency" | "alert" | "crit" | "critical" | "err" | "error" => {
+            (LevelFilter::Error, false)
+        }
+        "warn" | "warning" => (LevelFilter::Warn, false),
+        "note" | "notice" => (LevelFilter::Warn, true),
+        "info" => (LevelFilter::Info, true),
+        "debug" => (LevelFilter::Debug, true),
+        _ => {
+            return Err(format!(
+                "--log-level: \"{name}\" is not a level; there are error, warning, notice, info, debug"
+            ));
+        }
+    })
+}
+
+fn number(args: &mut Arguments, names: [&'static str; 2]) -> Result<Option<i64>, String> {
+    let Some(text) = last_of::<String>(args, names)? else { return Ok(None) };
+    text.parse().map(Some).map_err(|_| format!("{}: invalid numeric value \"{text}\"", names[1]))
+}
+
+/// The last value of an option that can be repeated, as an init script may put a user's after its own.
+fn last<T: AsText>(args: &mut Arguments, name: &'static str) -> Result<Option<T>, String> {
+    last_of(args, [name, name])
+}
+
+fn last_of<T: AsText>(args: &mut Arguments, names: [&'static str; 2]) -> Result<Option<T>, String> {
+    Ok(all(args, names)?.pop())
+}
+
+fn all<T: AsText>(args: &mut Arguments, names: [&'static str; 2]) -> Result<Vec<T>, String> {
+    let parse = |text: &std::ffi::OsStr| T::read(text.to_owned()).ok_or("is not valid UTF-8");
+    let values = if names[0] == names[1] {
+        args.values_from_os_str(names[0], parse)
+    } else {
+        args.values_from_os_str(names, parse)
+    };
+    values.map_err(|e| match e {
+        pico_args::Error::OptionWithoutAValue(name) => format!("{name}: missing argument"),
+        other => format!("{}: {other}", names[1]),
+    })
+}
+
+/// Values that an option can have.
+trait AsText: Sized {
+    fn read(text: OsString) -> Option<Self>;
+}
+
+impl AsText for String {
+    fn read(text: OsString) -> Option<String> {
+        text.into_string().ok()
+    }
+}
+
+impl AsText for PathBuf {
+    fn read(text: OsString) -> Option<PathBuf> {
+        Some(text.into())
+    }
+}
+
+/// The addresses to bind, best first: every address of this machine through one dual-stack socket where there is IPv6.
+pub fn listen_addresses(options: &Options) -> Result<Vec<SocketAddr>, String> {
+    use std::net::{Ipv4Addr, Ipv6Addr, ToSocketAddrs};
+
+    let Some(name) = &options.listen else {
+        return Ok(vec![
+            (Ipv6Addr::UNSPECIFIED, options.port).into(),
+            (Ipv4Addr::UNSPECIFIED, options.port).into(),
+        ]);
+    };
+    let found = (name.trim_start_matches('[').trim_end_matches(']'), options.port).to_socket_addrs();
+    found.map(Iterator::collect).map_err(|e| format!("--listen {name}: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_words(words: &str) -> Result<Request, String> {
+        parse(&words.split_whitespace().map(OsString::from).collect::<Vec<_>>())
+    }
+
+    fn options(words: &str) -> Options {
+        match parse_words(words) {
+            Ok(Request::Serve(options)) => *options,
+            other => panic!("{words}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn all_ways_to_give_a_value() {
+        for words in ["-p4000", "-p 4000", "--port 4000", "--port=4000", "-p1 -p4000"] {
+            assert_eq!(options(words).port, 4000, "{words}");
+        }
+        let all = options(
+            "--daemon -j 3 -N0 -a 10.0.0.0/8 --allow=::1 -P /run/x.pid --log-file /var/log/x --masquerade-dir /m",
+        );
+        assert!(all.detach && !all.default_access);
+        assert_eq!((all.jobs, all.nice), (3, 0));
+        assert_eq!(all.access.to_string(), "10.0.0.0/8 ::1/128");
+        assert_eq!(all.pid_file, Some("/run/x.pid".into()));
+        assert_eq!(all.log_to, LogTo::File("/var/log/x".into()));
+        assert_eq!(all.masquerade_dirs, [PathBuf::from("/m")]);
+    }
+
+    #[test]
+    fn defaults_are_safe() {
+        let options = options("--daemon --no-detach");
+        assert!(!options.detach && options.default_access && !options.any_compiler);
+        assert_eq!(options.access, Access::private());
+        assert_eq!((options.port, options.nice, options.log_to), (3632, 5, LogTo::Syslog));
+        assert_eq!((options.log_level, options.log_notice), (LevelFilter::Warn, true));
+    }
+
+    #[test]
+    fn the_wizard_wants_to_see_everything() {
+        let options = options("--wizard");
+        assert!(!options.detach);
+        assert_eq!((options.log_to, options.log_level), (LogTo::Stderr, LevelFilter::Debug));
+    }
+
+    #[test]
+    fn errors_name_the_word() {
+        for (words, part) in [
+            ("--bogus", "--bogus: unknown option"),
+            ("--port", "missing argument"),
+            ("--port x", "invalid numeric value"),
+            ("--port 65536", "--port"),
+            ("--jobs 0", "--jobs"),
+            ("--allow 10.0.0.0/40", "10.0.0.0/40"),
+            ("--log-level loud", "loud"),
+        ] {
+            let error = parse_words(words).unwrap_err();
+            assert!(error.contains(part), "{words}: {error}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The supervisor: keeps the workers alive and hands out compile slots. It never sees a byte from the network.
+//!
+//! A worker is a fork of this process, so [`run`] returns twice: in the parent when the daemon ends, in each child with what the child needs.
+//! The child's copy of the supervisor is dropped on the way, so that it holds no descriptor of another worker.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+
+use crate::daemon::grants::{Grants, JobId};
+use crate::daemon::message::{self, ToSupervisor, ToWorker};
+use crate::logging::NOTICE;
+use crate::sys::file;
+use crate::sys::process::{self, Fork, Pid, WaitStatus};
+use crate::sys::signal::{Signal, SignalPipe};
+
+/// Which process one finds oneself in.
+pub enum End {
+    /// The supervisor: the daemon has ended.
+    Daemon,
+    /// A new worker, with its line to the supervisor.
+    Worker(OwnedFd),
+}
+
+const SIGNALS: Token = Token(usize::MAX);
+
+/// A worker that has lived so long has not failed because of how it started.
+const SETTLED: Duration = Duration::from_secs(10);
+/// The longest wait before a failing worker is started again.
+const MAX_DELAY: Duration = Duration::from_secs(30);
+
+/// Runs `workers` processes that share `slots` compile slots.
+pub fn run(workers: usize, slots: usize) -> io::Result<End> {
+    let mut supervisor = Supervisor::new(workers, slots)?;
+    for place in 0..workers {
+        if let Some(line) = supervisor.start_worker(place)? {
+            return Ok(End::Worker(line));
+        }
+    }
+    match supervisor.serve()? {
+        Some(line) => Ok(End::Worker(line)),
+        None => Ok(End::Daemon),
+    }
+}
+
+struct Supervisor {
+    poll: Poll,
+    signals: SignalPipe,
+    places: Vec<Place>,
+    grants: Grants,
+    draining: bool,
+    stopping: bool,
+}
+
+/// One of the places for workers.
+struct Place {
+    worker: Option<Running>,
+    /// When to start the next one, if there is none.
+    restart: Option<Instant>,
+    delay: Duration,
+}
+
+struct Running {
+    pid: Pid,
+    line: OwnedFd,
+    since: Instant,
+}
+
+impl Supervisor {
+    fn new(workers: usize, slots: usize) -> io::Result<Supervisor> {
+        let poll = Poll::new()?;
+        let signals = SignalPipe::new(&[Signal::CHLD, Signal::TERM, Signal::INT, Signal::HUP])?;
+        poll.registry().register(&mut SourceFd(&signals.as_fd().as_raw_fd()), SIGNALS, Interest::READABLE)?;
+        let place = || Place { worker: None, restart: None, delay: Duration::ZERO };
+        Ok(Supervisor {
+            poll,
+            signals,
+            places: (0..workers).map(|_| place()).collect(),
+            grants: Grants::new(slots),
+            draining: false,
+            stopping: false,
+        })
+    }
+
+    /// `Some` in the new process.
+    fn start_worker(&mut self, place: usize) -> io::Result<Option<OwnedFd>> {
+        let (ours, theirs) = file::message_pair()?;
+        match process::fork()? {
+            Fork::Child => Ok(Some(theirs)),
+            Fork::Parent(pid) => {
+                let registry = self.poll.registry();
+                registry.register(&mut SourceFd(&ours.as_raw_fd()), Token(place), Interest::READABLE)?;
+                self.places[place].worker = Some(Running { pid, line: ours, since: Instant::now() });
+                self.places[place].restart = None;
+                Ok(None)
+            }
+        }
+    }
+
+    fn serve(&mut self) -> io::Result<Option<OwnedFd>> {
+        let mut events = Events::with_capacity(64);
+        while !self.draining || self.places.iter().any(|place| place.worker.is_some()) {
+            match self.poll.poll(&mut events, self.timeout()) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                result => result?,
+            }
+            for event in &events {
+                match event.token() {
+                    SIGNALS => self.signals(),
+                    Token(place) => self.hear(place),
+                }
+            }
+            self.grant();
+            for place in self.due() {
+                if let Some(line) = self.start_worker(place)? {
+                    return Ok(Some(line));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let first = self.places.iter().filter_map(|place| place.restart).min()?;
+        Some(first.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
+    }
+
+    fn due(&self) -> Vec<usize> {
+        let now = Instant::now();
+        let due = |place: &Place| !self.draining && place.restart.is_some_and(|at| at <= now);
+        (0..self.places.len()).filter(|at| due(&self.places[*at])).collect()
+    }
+
+    fn signals(&mut self) {
+        while let Some(signal) = self.signals.next() {
+            match signal {
+                Signal::CHLD => {}
+                Signal::HUP => log::info!("SIGHUP has no effect in this version"),
+                _ => self.end(signal),
+            }
+        }
+        while let Some((pid, status)) = process::try_wait_any() {
+            self.worker_ended(pid, status);
+        }
+    }
+
+    /// The first signal lets running jobs finish, the second does not.
+    fn end(&mut self, signal: Signal) {
+        self.stopping = self.draining;
+        self.draining = true;
+        let message = if self.stopping { ToWorker::Stop } else { ToWorker::Drain };
+        match self.stopping {
+            false => log::info!(target: NOTICE, "signal {}: finishing the running jobs", signal.number()),
+            true => log::info!(target: NOTICE, "signal {}: ending at once", signal.number()),
+        }
+        for place in 0..self.places.len() {
+            self.tell(place, message);
+        }
+    }
+
+    fn worker_ended(&mut self, pid: Pid, status: WaitStatus) {
+        let ended = |place: &Place| place.worker.as_ref().is_some_and(|worker| worker.pid == pid);
+        let Some(at) = self.places.iter().position(ended) else { return };
+        // What it said before it died counts: it may have given slots back.
+        self.hear(at);
+        let place = &mut self.places[at];
+        let Some(worker) = place.worker.take() else { return };
+        let _ = self.poll.registry().deregister(&mut SourceFd(&worker.line.as_raw_fd()));
+        self.grants.forget_worker(at);
+        if self.draining {
+            return;
+        }
+        match status.signal() {
+            Some(signal) => log::error!("worker {} died: {}", pid.number(), signal.description()),
+            None => {
+                log::error!("worker {} ended with exit code {}", pid.number(), status.code().unwrap_or(0))
+            }
+        }
+        place.delay = if worker.since.elapsed() > SETTLED {
+            Duration::ZERO
+        } else {
+            (place.delay * 2).clamp(Duration::from_millis(100), MAX_DELAY)
+        };
+        place.restart = Some(Instant::now() + place.delay);
+    }
+
+    /// Reads what the worker in `place` says. A closed line is left to the end of its process.
+    fn hear(&mut self, place: usize) {
+        let Some(worker) = &self.places[place].worker else { return };
+        let mut packet = [0; message::MAX_LEN];
+        loop {
+            let len = match file::receive_message(worker.line.as_fd(), &mut packet) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Ok(0) | Err(_) => return,
+                Ok(len) => len,
+            };
+            match ToSupervisor::decode(&packet[..len]) {
+                Some(ToSupervisor::Want(job, client)) => {
+                    self.grants.want(JobId { worker: place, job }, client)
+                }
+                Some(ToSupervisor::GiveBack(job)) => self.grants.give_back(JobId { worker: place, job }),
+                None => log::error!("unknown message from worker {}", worker.pid.number()),
+            }
+        }
+    }
+
+    fn grant(&mut self) {
+        while let Some(JobId { worker, job }) = self.grants.next() {
+            self.tell(worker, ToWorker::Grant(job));
+        }
+    }
+
+    /// At most one packet per slot is on the way to a worker, which fits every socket buffer.
+    fn tell(&self, place: usize, message: ToWorker) {
+        let Some(worker) = &self.places[place].worker else { return };
+        if let Err(e) = file::send_message(worker.line.as_fd(), &message.encode()) {
+            log::error!("worker {} does not listen: {e}; ending it", worker.pid.number());
+            let _ = worker.pid.kill(Signal::KILL);
+        }
+    }
+}

@@ -1,0 +1,668 @@
+//! A worker: one process, one event loop over the shared listener, its connections, its compilers and the supervisor.
+//!
+//! Nothing here blocks but a compiler's spawn. Each connection has a [`Session`] that decides and a [`Compile`] that owns files and child;
+//! the worker moves bytes between them and the socket, keeps the clock, and writes the line per job.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use mio::net::{TcpListener, TcpStream};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+
+use crate::args;
+use crate::daemon::access::Access;
+use crate::daemon::compilers::Compilers;
+use crate::daemon::job::{self, Compile};
+use crate::daemon::message::{self, ToSupervisor, ToWorker};
+use crate::daemon::outcome::{Outcome, Refusal, Summary};
+use crate::daemon::session::{Action, Session, Stage};
+use crate::exitcode::ExitCode;
+use crate::logging::NOTICE;
+use crate::sys::file::{self, Readiness};
+use crate::sys::process::{self, Pid, WaitStatus};
+use crate::sys::signal::{Signal, SignalPipe};
+use crate::wire::lzo::{self, Encoder};
+use crate::wire::reply::{self, Part};
+use crate::wire::{Version, limits};
+
+/// What all workers of a daemon know.
+#[derive(Debug)]
+pub struct Policy {
+    /// Who is served.
+    pub access: Access,
+    /// What may run.
+    pub compilers: Compilers,
+    /// The longest a compiler may run.
+    pub job_lifetime: Option<Duration>,
+}
+
+const LISTENER: Token = Token(usize::MAX);
+const SUPERVISOR: Token = Token(usize::MAX - 1);
+const SIGNALS: Token = Token(usize::MAX - 2);
+
+/// A client that neither sends nor takes anything for so long is let go.
+const SILENCE: Duration = Duration::from_secs(300);
+/// How long a client may go on sending what is thrown away, after an answer to a request that is none.
+const LINGER: Duration = Duration::from_secs(3);
+/// How much of one connection is read before the others have their turn.
+const READ_AT_ONCE: usize = 1 << 20;
+/// A buffer that a large job has grown beyond this is given back.
+const KEPT_BUFFER: usize = 1 << 20;
+
+/// Runs until the supervisor says drain or stop, or is gone.
+pub fn run(listener: TcpListener, supervisor: OwnedFd, policy: &Policy) -> io::Result<()> {
+    Worker::new(listener, supervisor, policy)?.run()
+}
+
+struct Worker<'a> {
+    poll: Poll,
+    /// `None` once draining.
+    listener: Option<TcpListener>,
+    supervisor: OwnedFd,
+    signals: SignalPipe,
+    policy: &'a Policy,
+    connections: HashMap<u32, Connection>,
+    children: HashMap<Pid, u32>,
+    /// Connections with bytes left to read, or the listener with connections left to accept: edge-triggered events do not come again.
+    unfinished: Vec<Token>,
+    next_id: u32,
+    encoder: Encoder,
+    buffer: Vec<u8>,
+}
+
+struct Connection {
+    stream: TcpStream,
+    peer: SocketAddr,
+    session: Session,
+    compile: Option<Compile>,
+    /// The supervisor has been asked for a slot.
+    slot: bool,
+    reply: Option<Reply>,
+    outcome: Option<Outcome>,
+    started: Instant,
+    /// When the phase must have moved on.
+    deadline: Instant,
+    /// Only waiting for the client to close.
+    lingering: bool,
+}
+
+/// An answer on its way out.
+struct Reply {
+    head: Vec<u8>,
+    sent: usize,
+    object: Option<(File, u64, u64)>,
+    /// The client may still be sending: closing at once would throw the answer away.
+    linger: bool,
+}
+
+/// Whether a connection goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Keep,
+    Close,
+}
+
+impl<'a> Worker<'a> {
+    fn new(mut listener: TcpListener, supervisor: OwnedFd, policy: &'a Policy) -> io::Result<Worker<'a>> {
+        let poll = Poll::new()?;
+        let signals = SignalPipe::new(&[Signal::CHLD, Signal::TERM, Signal::INT, Signal::HUP])?;
+        let registry = poll.registry();
+        registry.register(&mut listener, LISTENER, Interest::READABLE)?;
+        registry.register(&mut SourceFd(&supervisor.as_raw_fd()), SUPERVISOR, Interest::READABLE)?;
+        registry.register(&mut SourceFd(&signals.as_fd().as_raw_fd()), SIGNALS, Interest::READABLE)?;
+        Ok(Worker {
+            poll,
+            listener: Some(listener),
+            supervisor,
+            signals,
+            policy,
+            connections: HashMap::new(),
+            children: HashMap::new(),
+            unfinished: Vec::new(),
+            next_id: 0,
+            encoder: Encoder::new(),
+            buffer: Vec::new(),
+        })
+    }
+
+    fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(256);
+        while self.listener.is_some() || !self.connections.is_empty() {
+            let timeout = self.timeout();
+            match self.poll.poll(&mut events, timeout) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                result => result?,
+            }
+            let unfinished = std::mem::take(&mut self.unfinished);
+            for token in unfinished.into_iter().chain(events.iter().map(|event| event.token())) {
+                match token {
+                    LISTENER => self.accept(),
+                    SIGNALS => self.signals()?,
+                    SUPERVISOR => {
+                        if self.orders()? == Next::Close {
+                            return Ok(());
+                        }
+                    }
+                    Token(id) => self.serve(id as u32),
+                }
+            }
+            self.expire();
+        }
+        Ok(())
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        if !self.unfinished.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let first = self.connections.values().map(|connection| connection.deadline).min()?;
+        // A millisecond more, so that the deadline has passed when the wait ends.
+        Some(first.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
+    }
+
+    /// Accepts one connection; the next comes with the next turn, so that other workers get theirs.
+    fn accept(&mut self) {
+        let Some(listener) = &self.listener else { return };
+        let (mut stream, peer) = match listener.accept() {
+            Ok(accepted) => accepted,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+            Err(e) => {
+                // The connection may have gone again, or descriptors are short; those that close bring the next event.
+                log::warn!("cannot accept a connection: {e}");
+                if !matches!(e.raw_os_error(), Some(EMFILE | ENFILE)) {
+                    self.unfinished.push(LISTENER);
+                }
+                return;
+            }
+        };
+        self.unfinished.push(LISTENER);
+        if !self.policy.access.allows(peer.ip()) {
+            log::error!(
+                "connection from client '{}:{}' denied by access list",
+                peer.ip().to_canonical(),
+                peer.port()
+            );
+            return;
+        }
+        log::info!("connection from {}:{}", peer.ip().to_canonical(), peer.port());
+        let id = self.next_id;
+        self.next_id = self.next_id.wrapping_add(1);
+        let _ = stream.set_nodelay(true);
+        // Edge-triggered: writability is reported when a full socket has room again, and costs nothing before that.
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(e) = self.poll.registry().register(&mut stream, Token(id as usize), interest) {
+            log::warn!("cannot watch a connection: {e}");
+            return;
+        }
+        let now = Instant::now();
+        self.connections.insert(
+            id,
+            Connection {
+                stream,
+                peer,
+                session: Session::new(),
+                compile: None,
+                slot: false,
+                reply: None,
+                outcome: None,
+                started: now,
+                deadline: now + SILENCE,
+                lingering: false,
+            },
+        );
+        // The request usually lies there already.
+        self.serve(id);
+    }
+
+    fn signals(&mut self) -> io::Result<()> {
+        while let Some(signal) = self.signals.next() {
+            if signal != Signal::CHLD {
+                // A terminal's ^C or a service manager's TERM reaches every process; the supervisor's word follows.
+                log::debug!("signal {} is the supervisor's business", signal.number());
+            }
+        }
+        while let Some((pid, status)) = process::try_wait_any() {
+            if let Some(id) = self.children.remove(&pid) {
+                self.child_ended(id, status);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what the supervisor says.
+    fn orders(&mut self) -> io::Result<Next> {
+        let mut packet = [0; message::MAX_LEN];
+        loop {
+            let len = match file::receive_message(self.supervisor.as_fd(), &mut packet) {
+                Ok(0) => return Ok(self.stop()),
+                Ok(len) => len,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Next::Keep),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => return Ok(self.stop()),
+            };
+            match ToWorker::decode(&packet[..len]) {
+                Some(ToWorker::Grant(id)) => self.granted(id),
+                Some(ToWorker::Drain) => self.drain(),
+                Some(ToWorker::Stop) => return Ok(self.stop()),
+                None => log::error!("unknown message from the supervisor"),
+            }
+        }
+    }
+
+    /// Ends at once: dropping a connection's job kills its compiler and removes its directory.
+    fn stop(&mut self) -> Next {
+        self.listener = None;
+        self.connections.clear();
+        Next::Close
+    }
+
+    /// No new connections; those from which nothing has come are let go, the others finish.
+    fn drain(&mut self) {
+        self.listener = None;
+        let idle: Vec<u32> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| connection.session.is_untouched() || connection.lingering)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in idle {
+            self.close(id);
+        }
+    }
+
+    fn say(&self, message: ToSupervisor) {
+        let packet = message.encode();
+        loop {
+            match file::send_message(self.supervisor.as_fd(), &packet) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    // The supervisor only reads, so this is soon over.
+                    let _ =
+                        file::wait_ready(self.supervisor.as_fd(), Readiness::Write, Duration::from_secs(1));
+                }
+                // Gone: the event loop notices it.
+                _ => return,
+            }
+        }
+    }
+
+    /// Something has happened on a connection.
+    fn serve(&mut self, id: u32) {
+        let Some(mut connection) = self.connections.remove(&id) else { return };
+        let mut next = Next::Keep;
+        if connection.reply.is_some() {
+            next = connection.write();
+        }
+        if next == Next::Keep {
+            next = self.read(id, &mut connection);
+        }
+        self.put_back(id, connection, next);
+    }
+
+    fn put_back(&mut self, id: u32, connection: Connection, next: Next) {
+        self.connections.insert(id, connection);
+        if next == Next::Close {
+            self.close(id);
+        }
+    }
+
+    fn read(&mut self, id: u32, connection: &mut Connection) -> Next {
+        let mut buffer = [0; 64 * 1024];
+        for _ in 0..READ_AT_ONCE / buffer.len() {
+            match connection.stream.read(&mut buffer) {
+                Ok(0) => return self.client_closed(connection),
+                Ok(count) => {
+                    if connection.session.stage() == Stage::Receiving {
+                        connection.deadline = Instant::now() + SILENCE;
+                    }
+                    let mut input = &buffer[..count];
+                    while let Some(action) = connection.session.take(&mut input) {
+                        if self.act(id, connection, action) == Next::Close {
+                            return Next::Close;
+                        }
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Next::Keep,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return self.client_closed(connection),
+            }
+        }
+        self.unfinished.push(Token(id as usize));
+        Next::Keep
+    }
+
+    fn client_closed(&mut self, connection: &mut Connection) -> Next {
+        match connection.session.client_gone() {
+            Some(Action::Finish(outcome)) => connection.outcome = Some(outcome),
+            // A client that half-closes behind a complete request and waits for its reply, or that lingers no longer.
+            _ if connection.reply.is_some() && !connection.lingering => {
+                connection.outcome = Some(Outcome::ClientGone);
+            }
+            _ => {}
+        }
+        // A running compiler is killed, and its end brings us back here.
+        match connection.compile.as_ref().and_then(Compile::child) {
+            Some(pid) => {
+                job::kill(pid);
+                Next::Keep
+            }
+            None => Next::Close,
+        }
+    }
+
+    fn act(&mut self, id: u32, connection: &mut Connection, action: Action) -> Next {
+        match action {
+            Action::Judge(argv) => {
+                let refusal = self.judge(connection, &argv).err();
+                connection.session.judged(refusal);
+                Next::Keep
+            }
+            Action::Source(bytes) => {
+                let Some(compile) = &mut connection.compile else { return Next::Keep };
+                match compile.take_source(bytes) {
+                    Ok(()) => Next::Keep,
+                    Err(e) => {
+                        connection.compile = None;
+                        match connection.session.refuse(cannot("store the source", &e)) {
+                            Some(action) => self.act(id, connection, action),
+                            None => Next::Keep,
+                        }
+                    }
+                }
+            }
+            Action::AskSlot => self.received(id, connection),
+            Action::Finish(outcome) => self.finish(connection, outcome),
+        }
+    }
+
+    fn judge(&self, connection: &mut Connection, argv: &[Vec<u8>]) -> Result<(), Refusal> {
+        let Some(version) = connection.session.version() else { return Ok(()) };
+        if self.listener.is_none() {
+            return Err(Refusal::new(ExitCode::Busy, "this server is shutting down".to_owned()));
+        }
+        let command = args::check(argv).map_err(|e| Refusal::new(ExitCode::AccessDenied, e.to_string()))?;
+        let program = self.policy.compilers.resolve(command.compiler())?;
+        let compile = Compile::new(command, program, version).map_err(|e| cannot("start a job", &e))?;
+        connection.compile = Some(compile);
+        Ok(())
+    }
+
+    /// The request is complete.
+    fn received(&mut self, id: u32, connection: &mut Connection) -> Next {
+        let Some(compile) = &mut connection.compile else { return Next::Close };
+        let finished = compile.finish_source(&mut self.buffer);
+        self.trim_buffer();
+        let refused = match finished {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => connection.session.give_up(Outcome::BadRequest(error)),
+            Err(e) => connection.session.refuse(cannot("store the source", &e)),
+        };
+        if let Some(action) = refused {
+            return self.act(id, connection, action);
+        }
+        // No deadline while others compile; a client that goes away is noticed by itself.
+        connection.deadline = Instant::now() + FOREVER;
+        connection.slot = true;
+        self.say(ToSupervisor::Want(id, connection.peer.ip().to_canonical()));
+        Next::Keep
+    }
+
+    fn granted(&mut self, id: u32) {
+        let Some(mut connection) = self.connections.remove(&id) else {
+            // The client has gone meanwhile, and we have said so; the grant crossed that message.
+            return;
+        };
+        let next =
+            match connection.compile.as_mut().map(|compile| compile.start(self.policy.compilers.path())) {
+                Some(Ok(pid)) => {
+                    connection.session.compiling();
+                    self.children.insert(pid, id);
+                    connection.deadline = Instant::now() + self.policy.job_lifetime.unwrap_or(FOREVER);
+                    Next::Keep
+                }
+                Some(Err(e)) => {
+                    let refusal =
+                        Refusal::new(ExitCode::CompilerMissing, format!("cannot run the compiler: {e}"));
+                    match connection.session.refuse(refusal) {
+                        Some(action) => self.act(id, &mut connection, action),
+                        None => Next::Keep,
+                    }
+                }
+                None => Next::Close,
+            };
+        self.put_back(id, connection, next);
+    }
+
+    fn child_ended(&mut self, id: u32, status: WaitStatus) {
+        let Some(mut connection) = self.connections.remove(&id) else { return };
+        if let Some(compile) = &mut connection.compile {
+            compile.child_ended();
+        }
+        if std::mem::take(&mut connection.slot) {
+            self.say(ToSupervisor::GiveBack(id));
+        }
+        let next = if connection.session.stage() == Stage::Compiling {
+            let action = connection.session.exited(status);
+            self.act(id, &mut connection, action)
+        } else if let Some(outcome @ Outcome::JobTooLong(_)) = connection.outcome.take() {
+            self.finish(&mut connection, outcome)
+        } else {
+            connection.outcome.get_or_insert(Outcome::ClientGone);
+            Next::Close
+        };
+        self.put_back(id, connection, next);
+    }
+
+    /// The job is decided: answers, if that is possible.
+    fn finish(&mut self, connection: &mut Connection, outcome: Outcome) -> Next {
+        let answer = outcome.answer();
+        let linger = matches!(outcome, Outcome::BadRequest(_));
+        connection.outcome = Some(outcome);
+        let (Some(version), Some((status, text))) = (connection.session.version(), answer) else {
+            return Next::Close;
+        };
+        let reply = if let (Some(Outcome::Compiled(_)), Some(compile)) =
+            (&connection.outcome, &mut connection.compile)
+        {
+            match self.reply_with_results(version, status, compile) {
+                Ok(reply) => reply,
+                Err(e) => {
+                    let refusal = cannot("return the result", &e);
+                    let reply = self.reply_with_text(
+                        version,
+                        WaitStatus::exited(refusal.code as u8),
+                        &format!("distccd: {}\n", refusal.text),
+                    );
+                    connection.outcome = Some(Outcome::Refused(refusal));
+                    reply
+                }
+            }
+        } else {
+            self.reply_with_text(version, status, &text)
+        };
+        connection.reply = Some(Reply { linger, ..reply });
+        connection.deadline = Instant::now() + SILENCE;
+        connection.write()
+    }
+
+    fn reply_with_text(&mut self, version: Version, status: WaitStatus, text: &str) -> Reply {
+        let mut head = Vec::new();
+        reply::encode_start(version, status.raw(), &mut head);
+        self.encode_part(version, Part::Stderr, text.as_bytes(), &mut head);
+        reply::encode_part(Part::Stdout, 0, &mut head);
+        reply::encode_part(Part::Object, 0, &mut head);
+        Reply { head, sent: 0, object: None, linger: false }
+    }
+
+    fn reply_with_results(
+        &mut self,
+        version: Version,
+        status: WaitStatus,
+        compile: &mut Compile,
+    ) -> io::Result<Reply> {
+        let results = compile.results()?;
+        let mut head = Vec::new();
+        reply::encode_start(version, status.raw(), &mut head);
+        self.encode_part(version, Part::Stderr, bounded(&results.stderr)?, &mut head);
+        self.encode_part(version, Part::Stdout, bounded(&results.stdout)?, &mut head);
+        if !status.success() {
+            reply::encode_part(Part::Object, 0, &mut head);
+            return Ok(Reply { head, sent: 0, object: None, linger: false });
+        }
+        let mut object = results.object.ok_or_else(|| io::Error::other("the compiler made no object"))?;
+        let len = object.metadata()?.len();
+        let wire_len = u32::try_from(len).ok().filter(|len| *len <= limits::BODY);
+        let wire_len = wire_len
+            .ok_or_else(|| io::Error::other(format!("the object has {len} bytes, which is too much")))?;
+        if !version.compressed() {
+            reply::encode_part(Part::Object, wire_len, &mut head);
+            return Ok(Reply { head, sent: 0, object: Some((object, 0, len)), linger: false });
+        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        let read = object.read_to_end(&mut buffer);
+        self.encode_part(version, Part::Object, &buffer, &mut head);
+        self.buffer = buffer;
+        self.trim_buffer();
+        read?;
+        Ok(Reply { head, sent: 0, object: None, linger: false })
+    }
+
+    fn encode_part(&mut self, version: Version, part: Part, bytes: &[u8], out: &mut Vec<u8>) {
+        if !version.compressed() {
+            reply::encode_part(part, bytes.len() as u32, out);
+            out.extend_from_slice(bytes);
+            return;
+        }
+        let start = out.len();
+        out.reserve(lzo::max_compressed_len(bytes.len()) + 64);
+        reply::encode_part(part, 0, out);
+        let body = out.len();
+        self.encoder.compress(bytes, out);
+        let len = (out.len() - body) as u32;
+        reply::patch_len(&mut out[start..body], len);
+    }
+
+    fn trim_buffer(&mut self) {
+        if self.buffer.capacity() > KEPT_BUFFER {
+            self.buffer = Vec::new();
+        }
+    }
+
+    /// Ends connections whose time is over.
+    fn expire(&mut self) {
+        let now = Instant::now();
+        let expired: Vec<u32> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| connection.deadline <= now)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in expired {
+            let Some(mut connection) = self.connections.remove(&id) else { continue };
+            let next = match connection.compile.as_ref().and_then(Compile::child) {
+                Some(pid) => {
+                    // The answer follows when the compiler has ended.
+                    let limit = self.policy.job_lifetime.unwrap_or_default();
+                    let outcome = Outcome::JobTooLong(limit);
+                    if connection.session.give_up(outcome.clone()).is_some() {
+                        connection.outcome = Some(outcome);
+                    }
+                    job::kill(pid);
+                    connection.deadline = now + FOREVER;
+                    Next::Keep
+                }
+                None => {
+                    if !connection.lingering {
+                        connection.outcome = Some(Outcome::Silent(SILENCE));
+                    }
+                    Next::Close
+                }
+            };
+            self.put_back(id, connection, next);
+        }
+    }
+
+    /// The end of a connection: its slot goes back, its line is written.
+    fn close(&mut self, id: u32) {
+        let Some(connection) = self.connections.remove(&id) else { return };
+        if connection.slot {
+            self.say(ToSupervisor::GiveBack(id));
+        }
+        let Some(outcome) = &connection.outcome else { return };
+        let names = connection.compile.as_ref().map(Compile::names);
+        if let Some(reason) = outcome.reason() {
+            log::warn!("{}:{}: {reason}", connection.peer.ip().to_canonical(), connection.peer.port());
+        }
+        let summary = Summary { client: connection.peer, outcome, time: connection.started.elapsed(), names };
+        log::info!(target: NOTICE, "{summary}");
+    }
+}
+
+/// Longer than any daemon runs, and far from the end of `Instant`.
+const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// Too many open files, in this process or the system; the same numbers on every Linux architecture.
+const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;
+
+impl Connection {
+    /// Sends what can be sent of the reply.
+    fn write(&mut self) -> Next {
+        let Some(reply) = &mut self.reply else { return Next::Keep };
+        loop {
+            let result = if reply.sent < reply.head.len() {
+                self.stream.write(&reply.head[reply.sent..]).map(|count| reply.sent += count)
+            } else if let Some((object, offset, left)) =
+                reply.object.as_mut().filter(|(_, _, left)| *left > 0)
+            {
+                let most = (*left).min(1 << 30) as usize;
+                match file::send_file(self.stream.as_fd(), object.as_fd(), *offset, most) {
+                    // The object has become shorter than it was: the client must not take it for complete.
+                    Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+                    Ok(count) => {
+                        *offset += count as u64;
+                        *left -= count as u64;
+                        Ok(())
+                    }
+                    Err(e) => Err(e),
+                }
+            } else if reply.linger {
+                self.reply = None;
+                self.lingering = true;
+                self.deadline = Instant::now() + LINGER;
+                return match self.stream.shutdown(std::net::Shutdown::Write) {
+                    Ok(()) => Next::Keep,
+                    Err(_) => Next::Close,
+                };
+            } else {
+                return Next::Close;
+            };
+            match result {
+                Ok(()) => self.deadline = Instant::now() + SILENCE,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Next::Keep,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    self.outcome = Some(Outcome::ClientGone);
+                    return Next::Close;
+                }
+            }
+        }
+    }
+}
+
+fn cannot(what: &str, error: &io::Error) -> Refusal {
+    Refusal::new(ExitCode::IoError, format!("this server cannot {what}: {error}"))
+}
+
+fn bounded(bytes: &[u8]) -> io::Result<&[u8]> {
+    if bytes.len() > limits::BODY as usize {
+        return Err(io::Error::other("the compiler's messages are too long"));
+    }
+    Ok(bytes)
+}

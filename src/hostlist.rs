@@ -1,0 +1,49 @@
+//! Where the host list comes from: the first of `DISTCC_HOSTS`, the user's file, the system's file.
+
+use std::env;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::hosts::{self, HostList};
+use crate::topdir::TopDir;
+
+/// The list for all users of a machine.
+const SYSTEM_FILE: &str = "/etc/distcc/hosts";
+
+/// A larger file is not a host list (same limit as stock).
+const MAX_FILE: u64 = 1 << 20;
+
+/// A host list and where it was found, for messages.
+#[derive(Debug)]
+pub struct Found {
+    /// The parsed list; perhaps without a single host.
+    pub list: HostList,
+    /// `$DISTCC_HOSTS` or a file's name.
+    pub source: String,
+}
+
+/// Finds and parses the list. `top` is where the user's own file is, if there is such a place.
+///
+/// # Errors
+/// A sentence that says where was looked, or why the file found cannot be used.
+pub fn find(top: Option<&TopDir>) -> Result<Found, String> {
+    if let Some(text) = env::var_os("DISTCC_HOSTS") {
+        let text = text.into_string().map_err(|_| "DISTCC_HOSTS is not valid UTF-8".to_owned())?;
+        return Ok(Found { list: hosts::parse(&text), source: "$DISTCC_HOSTS".to_owned() });
+    }
+    let user_file = top.map(TopDir::hosts_file);
+    for path in user_file.iter().map(PathBuf::as_path).chain([Path::new(SYSTEM_FILE)]) {
+        let Ok(file) = File::open(path) else { continue };
+        let mut text = String::new();
+        file.take(MAX_FILE + 1)
+            .read_to_string(&mut text)
+            .map_err(|e| format!("cannot read the host list {}: {e}", path.display()))?;
+        if text.len() as u64 > MAX_FILE {
+            return Err(format!("the host list {} is larger than 1 MiB", path.display()));
+        }
+        return Ok(Found { list: hosts::parse(&text), source: path.display().to_string() });
+    }
+    let user_file = user_file.map(|path| format!(" nor {}", path.display())).unwrap_or_default();
+    Err(format!("there is no host list: neither $DISTCC_HOSTS{user_file} nor {SYSTEM_FILE} exists"))
+}

@@ -1,0 +1,33 @@
+//! distcc in Rust: one package, one binary, many names.
+//!
+//! A job is a value that flows one way. The modules, from the top down; each may use only what stands below it:
+//!
+//! ```text
+//! multicall                                              name of the program → personality
+//! client    daemon    monitor                            the roles; no role knows another
+//! compiler  hostlist  slots  backoff  state  scratch     tools that touch the world
+//! topdir    logging   console  waiting
+//! wire      args      hosts    exitcode                  knowledge: values in, values out
+//! sys                                                    the kernel; all `unsafe` is here
+//! ```
+
+pub mod args;
+pub mod backoff;
+pub mod client;
+pub mod compiler;
+pub mod console;
+pub mod daemon;
+pub mod exitcode;
+pub mod hostlist;
+pub mod hosts;
+pub mod logging;
+pub mod monitor;
+pub mod multicall;
+pub mod scratch;
+pub mod slots;
+pub mod state;
+#[allow(unsafe_code)]
+pub mod sys;
+pub mod topdir;
+pub mod waiting;
+pub mod wire;

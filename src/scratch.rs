@@ -1,0 +1,141 @@
+//! Files that vanish unless they are kept: temporary files, job directories, outputs on their way to their name.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::sys::file::private_directory;
+
+/// Where temporary files go: `TMPDIR`, or `/tmp` if that is unset or empty.
+pub fn directory() -> PathBuf {
+    env::var_os("TMPDIR").filter(|dir| !dir.is_empty()).map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
+}
+
+/// A file for reading and writing that has no name any more.
+pub fn unlinked_file() -> io::Result<File> {
+    let dir = PrivateDir::new(&directory(), "distcc_")?;
+    File::options().read(true).write(true).create_new(true).mode(0o600).open(dir.path().join("file"))
+}
+
+/// A directory of our own (mode 0700, random name), removed with everything in it when dropped.
+#[derive(Debug)]
+pub struct PrivateDir {
+    path: PathBuf,
+}
+
+impl PrivateDir {
+    /// Makes a directory in `parent` whose name begins with `prefix`.
+    pub fn new(parent: &Path, prefix: &str) -> io::Result<PrivateDir> {
+        let path = private_directory(&parent.join(prefix)).map_err(|e| {
+            io::Error::new(e.kind(), format!("cannot make a directory in {}: {e}", parent.display()))
+        })?;
+        Ok(PrivateDir { path })
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for PrivateDir {
+    fn drop(&mut self) {
+        if let Err(e) = fs::remove_dir_all(&self.path) {
+            log::warn!("cannot remove {}: {e}", self.path.display());
+        }
+    }
+}
+
+/// Writes `contents` so that `target` shows all of it or is as it was: into a new file beside it, renamed when complete.
+///
+/// As when a compiler writes: the mode is fresh (0666 less the umask), a device or pipe is written to, and missing directories are an
+/// error. Where no file can be made beside the target, the target itself is written.
+pub fn write_whole(target: &Path, contents: &[u8]) -> io::Result<()> {
+    let special = fs::metadata(target).is_ok_and(|metadata| {
+        let kind = metadata.file_type();
+        kind.is_char_device() || kind.is_fifo() || kind.is_block_device() || kind.is_socket()
+    });
+    if special {
+        return OpenOptions::new().write(true).open(target)?.write_all(contents);
+    }
+    let mut name = OsString::from(format!(".distcc_{}_", std::process::id()));
+    name.push(target.file_name().unwrap_or_default());
+    let beside = target.with_file_name(name);
+    match OpenOptions::new().write(true).create_new(true).mode(0o666).open(&beside) {
+        Ok(file) => {
+            let pending = Pending { path: &beside };
+            write_all(file, contents)?;
+            fs::rename(&beside, target)?;
+            std::mem::forget(pending);
+            Ok(())
+        }
+        Err(_) => {
+            let file = File::create(target)?;
+            write_all(file, contents).inspect_err(|_| {
+                let _ = fs::remove_file(target);
+            })
+        }
+    }
+}
+
+fn write_all(mut file: File, contents: &[u8]) -> io::Result<()> {
+    file.write_all(contents)
+}
+
+/// Removes a file that did not get its name.
+struct Pending<'a> {
+    path: &'a Path,
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_is_replaced_whole() {
+        let dir = PrivateDir::new(&env::temp_dir(), "distcc_test_").unwrap();
+        let target = dir.path().join("a.o");
+        write_whole(&target, b"one").unwrap();
+        let link = dir.path().join("hard");
+        fs::hard_link(&target, &link).unwrap();
+        write_whole(&target, b"two").unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"two");
+        assert_eq!(fs::read(&link).unwrap(), b"one");
+        let names = fs::read_dir(dir.path()).unwrap().count();
+        assert_eq!(names, 2, "nothing else is left");
+    }
+
+    #[test]
+    fn a_device_stays_a_device() {
+        write_whole(Path::new("/dev/null"), b"x").unwrap();
+        assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    }
+
+    #[test]
+    fn a_missing_directory_is_an_error() {
+        let dir = PrivateDir::new(&env::temp_dir(), "distcc_test_").unwrap();
+        let error = write_whole(&dir.path().join("no/such/a.o"), b"x").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_private_directory_is_private_and_goes() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let dir = PrivateDir::new(&env::temp_dir(), "distcc_test_").unwrap();
+        let path = dir.path().to_owned();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        fs::create_dir(path.join("sub")).unwrap();
+        drop(dir);
+        assert!(!path.exists());
+    }
+}

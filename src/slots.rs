@@ -1,0 +1,153 @@
+//! Slots: how many jobs of this user run on a host, and on this machine, at once.
+//!
+//! A slot is a file in the lock directory, taken by a whole-file record lock, with the names and the kind of lock that stock uses, so
+//! both kinds of client share a `DISTCC_DIR`. Slots are tried breadth first: the first slot of every host, then the second of each.
+//!
+//! When all are taken, nobody polls. Waiters for the same set of slots queue in the kernel on one byte of the file `queue`, in order of
+//! arrival. The one at the head watches the lock directory: a slot is freed by closing its file, which the watch reports at once, whichever
+//! client held it and however it ended.
+
+use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::sys::file::{Readiness, wait_ready};
+use crate::sys::lock::{self, CloseWatch, Range};
+use crate::sys::signal;
+use crate::waiting::{Interrupted, retry};
+use std::os::fd::AsFd;
+
+/// A host's or this machine's slots.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Slots {
+    /// See [`crate::hosts::Host::lock_name`].
+    pub lock_name: String,
+    /// How many there are.
+    pub count: u32,
+}
+
+/// A slot that is ours until this is dropped.
+#[derive(Debug)]
+pub struct Slot {
+    /// Which of the candidates it belongs to.
+    pub candidate: usize,
+    /// Its number, from 0.
+    pub number: u32,
+    /// Closing it frees the slot.
+    _file: File,
+}
+
+/// Why there is no slot.
+#[derive(Debug)]
+pub enum Error {
+    /// The lock directory cannot be used.
+    Io(io::Error),
+    /// The wait was interrupted.
+    Interrupted(Interrupted),
+}
+
+impl From<Interrupted> for Error {
+    fn from(interrupted: Interrupted) -> Error {
+        Error::Interrupted(interrupted)
+    }
+}
+
+/// How long the head of the queue looks again without having been told: a file may be freed on a file system that reports nothing.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// The same where the kernel gives us no watch at all.
+const LOOK_AGAIN_UNWATCHED: Duration = Duration::from_millis(5);
+
+/// Takes the first free slot of `candidates`, which are not empty; waits if none is free, after calling `blocked` once.
+///
+/// # Errors
+/// [`Error::Io`] if the lock directory cannot be used, [`Error::Interrupted`] after a signal.
+pub fn acquire(directory: &Path, candidates: &[Slots], blocked: impl FnOnce()) -> Result<Slot, Error> {
+    let queue = open_lock(&directory.join("queue")).map_err(Error::Io)?;
+    let place = Range::Byte(queue_place(candidates));
+    let mut tries = Tries::new(directory, candidates);
+    // A newcomer does not overtake those who wait.
+    if lock::try_lock(&queue, place).map_err(Error::Io)? {
+        if let Some(slot) = tries.take_free()? {
+            return Ok(slot);
+        }
+        blocked();
+    } else {
+        blocked();
+        retry(|| lock::wait_lock(&queue, place))?.map_err(Error::Io)?;
+    }
+    let watch = CloseWatch::new(directory).ok();
+    loop {
+        if let Some(watch) = &watch {
+            watch.drain();
+        }
+        if let Some(slot) = tries.take_free()? {
+            return Ok(slot);
+        }
+        match &watch {
+            Some(watch) => {
+                retry(|| wait_ready(watch.as_fd(), Readiness::Read, LOOK_AGAIN))?.map_err(Error::Io)?;
+            }
+            None => signal::nap(LOOK_AGAIN_UNWATCHED),
+        }
+    }
+}
+
+/// Jobs that can use the same slots wait in the same queue.
+fn queue_place(candidates: &[Slots]) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    candidates.hash(&mut hasher);
+    hasher.finish() as u32
+}
+
+/// The lock files of all candidates, kept open while waiting: to close one would wake every other waiter's watch.
+struct Tries<'a> {
+    directory: &'a Path,
+    candidates: &'a [Slots],
+    open: Vec<Try>,
+}
+
+struct Try {
+    candidate: usize,
+    number: u32,
+    file: File,
+}
+
+impl<'a> Tries<'a> {
+    fn new(directory: &'a Path, candidates: &'a [Slots]) -> Tries<'a> {
+        Tries { directory, candidates, open: Vec::new() }
+    }
+
+    fn take_free(&mut self) -> Result<Option<Slot>, Error> {
+        let mut known = 0;
+        let most = self.candidates.iter().map(|slots| slots.count).max().unwrap_or(0);
+        for number in 0..most {
+            for (candidate, slots) in self.candidates.iter().enumerate() {
+                if number >= slots.count {
+                    continue;
+                }
+                if known == self.open.len() {
+                    let path = self.directory.join(format!("cpu_{}_{number}", slots.lock_name));
+                    let file = open_lock(&path).map_err(Error::Io)?;
+                    self.open.push(Try { candidate, number, file });
+                }
+                if lock::try_lock(&self.open[known].file, Range::Whole).map_err(Error::Io)? {
+                    let Try { candidate, number, file } = self.open.swap_remove(known);
+                    return Ok(Some(Slot { candidate, number, _file: file }));
+                }
+                known += 1;
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn open_lock(path: &Path) -> io::Result<File> {
+    File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(|e| io::Error::new(e.kind(), format!("cannot open the lock file {}: {e}", path.display())))
+}

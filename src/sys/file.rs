@@ -1,0 +1,220 @@
+//! Descriptors: anonymous files and their mappings, `sendfile`, `poll`, socket pairs.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::ops::Deref;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr::NonNull;
+use std::time::Duration;
+
+use super::{cvt, cvt_len};
+
+/// A file without a name, gone when its last descriptor closes: memory where the kernel has `memfd_create` (3.17), else an unlinked
+/// file in `TMPDIR`.
+pub fn anonymous(name: &CStr) -> io::Result<File> {
+    // SAFETY: `name` is a NUL-terminated string that outlives the call; the call takes no other pointer.
+    let fd = unsafe {
+        libc::syscall(libc::SYS_memfd_create, name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING)
+    };
+    if fd >= 0 {
+        // SAFETY: the kernel has just given us this descriptor, and nobody else owns it.
+        return Ok(unsafe { File::from_raw_fd(fd as libc::c_int) });
+    }
+    let error = io::Error::last_os_error();
+    if error.raw_os_error() == Some(libc::ENOSYS) { crate::scratch::unlinked_file() } else { Err(error) }
+}
+
+/// The bytes of a finished anonymous file.
+///
+/// Mapped when the file could be sealed, so that nobody can shorten it under the mapping; read into memory otherwise.
+pub enum Contents {
+    /// A sealed file's pages.
+    Mapped(Mapping),
+    /// A copy.
+    Read(Vec<u8>),
+}
+
+impl Contents {
+    /// Takes the whole of `file`, from its first byte, wherever its offset stands.
+    pub fn of(file: &mut File) -> io::Result<Contents> {
+        let len = file.metadata()?.len();
+        let len = usize::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        if len > 0 && seal(file.as_fd()).is_ok() {
+            return Mapping::new(file.as_fd(), len).map(Contents::Mapped);
+        }
+        let mut bytes = Vec::with_capacity(len);
+        file.rewind()?;
+        file.read_to_end(&mut bytes)?;
+        Ok(Contents::Read(bytes))
+    }
+}
+
+impl Deref for Contents {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Contents::Mapped(mapping) => mapping,
+            Contents::Read(bytes) => bytes,
+        }
+    }
+}
+
+/// Forbids every later change of an anonymous file's size and bytes. Fails for files that are not memory files.
+fn seal(fd: BorrowedFd) -> io::Result<()> {
+    let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL;
+    // SAFETY: fcntl with an integer argument touches no memory of ours.
+    cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals) }).map(drop)
+}
+
+/// A read-only mapping of a sealed file.
+pub struct Mapping {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+impl Mapping {
+    /// `fd` must be sealed against shrinking and writing, which only this module does; `len` is its size and not 0.
+    fn new(fd: BorrowedFd, len: usize) -> io::Result<Mapping> {
+        // SAFETY: a new private mapping at an address of the kernel's choice cannot touch existing memory.
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                len,
+                libc::PROT_READ,
+                libc::MAP_PRIVATE | libc::MAP_POPULATE,
+                fd.as_raw_fd(),
+                0,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
+        Ok(Mapping { start, len })
+    }
+}
+
+impl Deref for Mapping {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: `start` is the start of a live mapping of `len` readable bytes, unmapped only in `drop`; the file behind it is sealed,
+        // so neither its size nor its bytes change while the slice lives.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: exactly the range that `new` mapped, and no slice of it outlives `self`.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
+    }
+}
+
+/// Whether `needle` occurs in `haystack`; libc's search is vectorised where it pays.
+pub fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    // SAFETY: both pointers come with the lengths of the slices they belong to.
+    let found = unsafe {
+        libc::memmem(haystack.as_ptr().cast(), haystack.len(), needle.as_ptr().cast(), needle.len())
+    };
+    !found.is_null()
+}
+
+/// Copies up to `len` bytes from `file` at `offset` to `to` inside the kernel; `Ok(0)` means that the file ended early.
+pub fn send_file(to: BorrowedFd, file: BorrowedFd, offset: u64, len: usize) -> io::Result<usize> {
+    let mut offset =
+        libc::off_t::try_from(offset).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    // SAFETY: `offset` lives through the call, and the descriptors are borrowed.
+    cvt_len(unsafe { libc::sendfile(to.as_raw_fd(), file.as_raw_fd(), &mut offset, len) })
+}
+
+/// What to wait for on a descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// Bytes, an end of file or an error to read.
+    Read,
+    /// Room to write, or an error.
+    Write,
+}
+
+/// Waits until `fd` is ready or `timeout` has passed; false means the time passed. A signal ends the wait with `Interrupted`.
+pub fn wait_ready(fd: BorrowedFd, readiness: Readiness, timeout: Duration) -> io::Result<bool> {
+    let events = match readiness {
+        Readiness::Read => libc::POLLIN,
+        Readiness::Write => libc::POLLOUT,
+    };
+    let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
+    // Rounded up, so that a wait never ends before its time and spins.
+    let millis = timeout.as_micros().div_ceil(1000).min(i32::MAX as u128) as libc::c_int;
+    // SAFETY: one entry, and the count says so.
+    cvt(unsafe { libc::poll(&mut entry, 1, millis) }).map(|ready| ready > 0)
+}
+
+/// Sets or clears `O_NONBLOCK`, which belongs to the open file and so to every copy of the descriptor.
+pub fn set_nonblocking(fd: BorrowedFd, on: bool) -> io::Result<()> {
+    // SAFETY: fcntl with integer arguments touches no memory of ours.
+    let flags = cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
+    let flags = if on { flags | libc::O_NONBLOCK } else { flags & !libc::O_NONBLOCK };
+    // SAFETY: as above.
+    cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) }).map(drop)
+}
+
+/// A non-blocking pair of sockets that keeps message boundaries.
+pub fn message_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut fds = [-1; 2];
+    let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: `fds` has room for the two descriptors.
+    cvt(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) })?;
+    // SAFETY: the kernel has just given us both, and nobody else owns them.
+    Ok(unsafe { (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) })
+}
+
+/// Sends one whole message; a reader that has gone is an error, not a signal.
+pub fn send_message(fd: BorrowedFd, message: &[u8]) -> io::Result<()> {
+    // SAFETY: pointer and length belong to `message`.
+    let sent =
+        unsafe { libc::send(fd.as_raw_fd(), message.as_ptr().cast(), message.len(), libc::MSG_NOSIGNAL) };
+    cvt_len(sent).map(drop)
+}
+
+/// Receives one message into `buffer` and returns its length; 0 means the other end is closed.
+pub fn receive_message(fd: BorrowedFd, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: pointer and length belong to `buffer`.
+    cvt_len(unsafe { libc::recv(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) })
+}
+
+/// A pipe; both ends close on exec and do not block.
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut fds = [-1; 2];
+    // SAFETY: `fds` has room for the two descriptors.
+    cvt(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) })?;
+    // SAFETY: the kernel has just given us both, and nobody else owns them.
+    Ok(unsafe { (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) })
+}
+
+/// Makes a private directory (mode 0700) whose name is `prefix` and six characters that were not taken, and returns its path.
+pub fn private_directory(prefix: &std::path::Path) -> io::Result<std::path::PathBuf> {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+    let mut template = prefix.as_os_str().as_bytes().to_vec();
+    template.extend_from_slice(b"XXXXXX\0");
+    // SAFETY: `template` is NUL-terminated and writable; mkdtemp changes the six characters before the NUL only.
+    let made = unsafe { libc::mkdtemp(template.as_mut_ptr().cast()) };
+    if made.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    template.pop();
+    Ok(std::ffi::OsString::from_vec(template).into())
+}
+
+/// Replaces standard input, output and error by `/dev/null`, for a process that leaves its terminal.
+pub fn close_standard_streams() -> io::Result<()> {
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    for fd in 0..=2 {
+        // SAFETY: dup2 on descriptors takes no memory; the three standard ones are nobody's property in this program.
+        cvt(unsafe { libc::dup2(null.as_raw_fd(), fd) })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,24 @@
+//! The kernel, in our own types. Every libc call and every `unsafe` block of the tree is below this module.
+//!
+//! What it supplies: children and their end (`process`), signals (`signal`), descriptors, anonymous files and their mappings
+//! (`file`), record locks and the directory watch that tells when one is freed (`lock`), users and privileges (`user`). Sockets come
+//! from `std` and `mio`. Descriptors are owned from the call that made them and close on exec from that call too, so that a compiler
+//! inherits nothing it was not given.
+
+use std::io;
+
+pub mod file;
+pub mod lock;
+pub mod process;
+pub mod signal;
+pub mod user;
+
+/// Turns the -1 of a libc call into the error it stands for.
+fn cvt(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// The same for calls that return a byte count.
+fn cvt_len(result: libc::ssize_t) -> io::Result<usize> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as usize) }
+}

@@ -1,0 +1,64 @@
+//! The directory that holds locks, job states and the user's host list: `DISTCC_DIR`, or `~/.distcc`.
+//!
+//! The stock programs use the same places, so both can share them. Where neither exists, transient files go to
+//! `$XDG_RUNTIME_DIR/distcc` instead of making a new directory on a disk.
+
+use std::env;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+/// The directory, decided once per process.
+#[derive(Debug, Clone)]
+pub struct TopDir {
+    path: PathBuf,
+}
+
+impl TopDir {
+    /// Finds the directory, without making it.
+    ///
+    /// # Errors
+    /// `NotFound` when neither `DISTCC_DIR` nor `HOME` nor `XDG_RUNTIME_DIR` is set.
+    pub fn find() -> io::Result<TopDir> {
+        let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        if let Some(path) = set("DISTCC_DIR") {
+            return Ok(TopDir { path });
+        }
+        let home = set("HOME").map(|home| home.join(".distcc"));
+        if let Some(path) = home.as_ref().filter(|path| path.is_dir()) {
+            return Ok(TopDir { path: path.clone() });
+        }
+        if let Some(path) = set("XDG_RUNTIME_DIR").filter(|path| path.is_dir()) {
+            return Ok(TopDir { path: path.join("distcc") });
+        }
+        home.map(|path| TopDir { path }).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotFound, "neither DISTCC_DIR nor HOME nor XDG_RUNTIME_DIR is set")
+        })
+    }
+
+    /// The user's host list.
+    pub fn hosts_file(&self) -> PathBuf {
+        self.path.join("hosts")
+    }
+
+    /// Where locks and back-off marks are; made if missing.
+    pub fn lock_dir(&self) -> io::Result<PathBuf> {
+        self.made("lock")
+    }
+
+    /// Where the records of running jobs are; made if missing.
+    pub fn state_dir(&self) -> io::Result<PathBuf> {
+        self.made("state")
+    }
+
+    /// Optimistic: on every job but the first the directory is there.
+    fn made(&self, name: &str) -> io::Result<PathBuf> {
+        let path = self.path.join(name);
+        if !path.is_dir() {
+            fs::create_dir_all(&path).map_err(|e| {
+                io::Error::new(e.kind(), format!("cannot make the directory {}: {e}", path.display()))
+            })?;
+        }
+        Ok(path)
+    }
+}

@@ -1,0 +1,86 @@
+#!/bin/sh
+# fetch.sh DEST: lay the pinned third-party sources out under DEST:
+#
+#   DEST/lua       Lua 5.4              (C)
+#   DEST/zstd      Zstandard            (C, with one assembler file)
+#   DEST/leveldb   LevelDB              (C++)
+#   DEST/snappy    Snappy, for LevelDB  (C++)
+#   DEST/harfbuzz  HarfBuzz             (C++, heavy on templates)
+#
+# They come as source packages through cargo, which downloads what its cache
+# lacks and checks it against Cargo.lock; with a warm cache it needs no network.
+# Running it again does nothing until Cargo.lock or this script changes, and two
+# runs at once are safe: each unpacks for itself and the last step is a rename.
+set -eu
+
+[ $# -eq 1 ] || { echo "usage: fetch.sh DEST" >&2; exit 2; }
+
+here=$(cd -- "$(dirname -- "$0")" && pwd)
+mkdir -p -- "$1"
+dest=$(cd -- "$1" && pwd)
+
+stamp=$(cat "$here/Cargo.lock" "$here/fetch.sh" | cksum)
+up_to_date() { [ "$(cat "$dest/.stamp" 2>/dev/null)" = "$stamp" ]; }
+if up_to_date; then exit 0; fi
+
+# One at a time. The lock is a directory that holds its owner's pid, so that a
+# lock left by a killed run is noticed and taken over.
+lock=$dest/.lock
+tmp=$dest/.tmp.$$
+waited=0
+until mkdir "$lock" 2>/dev/null; do
+    owner=$(cat "$lock/pid" 2>/dev/null || true)
+    if [ -n "$owner" ] && ! kill -0 "$owner" 2>/dev/null; then
+        # Rename first: if it was somebody's fresh lock after all, put it back.
+        if mv "$lock" "$lock.$$" 2>/dev/null; then
+            if [ "$(cat "$lock.$$/pid" 2>/dev/null)" = "$owner" ]; then
+                rm -rf "$lock.$$"
+            else
+                mv "$lock.$$" "$lock"
+            fi
+        fi
+        continue
+    fi
+    waited=$((waited + 1))
+    if [ "$waited" -gt 600 ]; then
+        echo "fetch.sh: gave up waiting for $lock (remove it if no fetch.sh runs)" >&2
+        exit 1
+    fi
+    sleep 1
+done
+trap 'rm -rf "$tmp" "$lock"' EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+echo $$ > "$lock/pid"
+if up_to_date; then exit 0; fi
+
+command -v cargo >/dev/null 2>&1 || { echo "fetch.sh: cargo is needed" >&2; exit 1; }
+echo "fetch.sh: unpacking the sources of lua, zstd, leveldb, snappy and harfbuzz"
+rm -rf "$tmp"
+mkdir "$tmp"
+# From $here, so that no other directory's .cargo/config.toml has a say.
+if ! (cd "$here" && cargo vendor --quiet --locked --versioned-dirs \
+        --respect-source-config "$tmp/vendor" >"$tmp/log" 2>&1); then
+    cat "$tmp/log" >&2
+    echo "fetch.sh: cargo vendor failed" >&2
+    exit 1
+fi
+
+# take NAME PACKAGE-AND-FOLDER: move one folder into place under its short name.
+take() {
+    for found in "$tmp/vendor/"$2; do
+        [ -d "$found" ] || { echo "fetch.sh: no $2 in the packages" >&2; exit 1; }
+        rm -rf "$dest/$1"
+        mv "$found" "$dest/$1"
+        return
+    done
+}
+rm -f "$dest/.stamp"
+take lua 'lua-src-*/lua-5.4.*'
+take zstd 'zstd-sys-*/zstd'
+take leveldb 'leveldb-sys-*/deps/leveldb-*'
+take snappy 'leveldb-sys-*/deps/snappy-*'
+take harfbuzz 'harfbuzz-sys-*/harfbuzz'
+echo "$stamp" > "$tmp/stamp"
+mv "$tmp/stamp" "$dest/.stamp"

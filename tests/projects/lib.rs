@@ -1,0 +1,1 @@
+//! Empty: this package only pins the packages that fetch.sh unpacks.

@@ -1,0 +1,164 @@
+#!/bin/sh
+# setup.sh [GROUP...]: make sure that this machine has what the project needs.
+#
+#   build   cargo and rustc, a C compiler, make
+#   test    build, and a C++ compiler, the stock distcc, strace, file
+#   demo    build, and a C++ compiler
+#   extra   clang, for the tests that skip themselves without it
+#
+# Without arguments: build. What is there already is left alone, and when all is
+# there nothing is run. What is missing is installed where that is possible
+# without a question (apt-get, as root or with a sudo that asks nothing);
+# otherwise the commands to run are printed and the exit status is 1. Rust itself
+# is never installed. Stock distcc only serves to test against: no daemon is
+# started.
+set -eu
+
+rust_min=1.85
+
+usage() {
+    echo "usage: setup.sh [build|test|demo|extra]..." >&2
+    exit 2
+}
+
+[ $# -gt 0 ] || set -- build
+want=
+for group in "$@"; do
+    case $group in
+        build) want="$want rust gcc make" ;;
+        test) want="$want rust gcc make g++ distcc distccd strace file" ;;
+        demo) want="$want rust gcc make g++" ;;
+        extra) want="$want clang" ;;
+        *) usage ;;
+    esac
+done
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# The stock programs, not ones of the same names that this project installed.
+has_stock() {
+    for dir in /usr/bin /usr/sbin; do
+        [ -x "$dir/$1" ] && return 0
+    done
+    return 1
+}
+
+# rust_ok: rustc is there and new enough.
+rust_ok() {
+    has cargo && has rustc || return 1
+    version=$(rustc -V 2>/dev/null) || return 1
+    version=${version#rustc }
+    major=${version%%.*}
+    minor=${version#*.}
+    minor=${minor%%.*}
+    case $major$minor in '' | *[!0-9]*) return 1 ;; esac
+    [ "$major" -gt "${rust_min%.*}" ] ||
+        { [ "$major" -eq "${rust_min%.*}" ] && [ "$minor" -ge "${rust_min#*.}" ]; }
+}
+
+# missing: sets $need to the Debian packages that are lacking, and $lack to the
+# commands.
+missing() {
+    need=
+    lack=
+    for tool in $want; do
+        case $tool in
+            rust) continue ;;
+            distcc | distccd) has_stock "$tool" && continue ;;
+            *) has "$tool" && continue ;;
+        esac
+        package=$tool
+        # gcc alone would leave out the C library's headers.
+        case $tool in gcc) package="gcc libc6-dev" ;; distccd) package=distcc ;; esac
+        lack="$lack $tool"
+        case " $need " in *" $package "*) ;; *) need="$need $package" ;; esac
+    done
+    need=${need# }
+    lack=${lack# }
+}
+
+case " $want " in
+    *" rust "*)
+        if ! rust_ok; then
+            {
+                echo "setup.sh: Rust $rust_min or newer is needed (cargo and rustc on the PATH)."
+                if has rustc; then echo "Found: $(rustc -V 2>&1 | head -n 1)"; fi
+                if has rustup; then
+                    echo "Run: rustup update stable"
+                else
+                    echo "Install it with rustup or from your system's packages."
+                fi
+            } >&2
+            exit 1
+        fi
+        ;;
+esac
+
+missing
+[ -n "$need" ] || exit 0
+
+# $need is split into words on purpose from here on.
+if ! has apt-get; then
+    {
+        echo "setup.sh: missing: $lack"
+        echo "Install them with your system's package manager. Usual package names:"
+        echo "  Fedora:  gcc gcc-c++ make distcc distcc-server strace file clang"
+        echo "  Arch:    gcc make distcc strace file clang"
+        echo "  openSUSE: gcc gcc-c++ make distcc distcc-server strace file clang"
+        echo "  Alpine:  gcc g++ musl-dev make distcc strace file clang"
+    } >&2
+    exit 1
+fi
+if [ "$(id -u)" -eq 0 ]; then
+    as_root=
+elif has sudo && sudo -n true 2>/dev/null; then
+    as_root=sudo
+else
+    {
+        echo "setup.sh: missing: $lack. Run:"
+        echo "  sudo apt-get update && sudo apt-get install --no-install-recommends $need"
+    } >&2
+    exit 1
+fi
+
+# All that needs root. Services stay off: while a policy-rc.d says 101, package
+# scripts start none. One that is there already (as in containers) is kept.
+install_script='
+set -u
+log=$(mktemp)
+policy=/usr/sbin/policy-rc.d
+ours=
+clean() {
+    rm -f "$log"
+    if [ -n "$ours" ]; then rm -f "$policy"; fi
+}
+trap clean EXIT
+trap "exit 130" HUP INT TERM
+if [ ! -e "$policy" ]; then
+    ours=1
+    printf "#!/bin/sh\nexit 101\n" >"$policy"
+    chmod 755 "$policy"
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt() {
+    apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@" \
+        >"$log" 2>&1 </dev/null
+}
+# With lists that are recent enough no update is needed.
+if apt install --no-install-recommends "$@"; then exit 0; fi
+if apt update && apt install --no-install-recommends "$@"; then exit 0; fi
+cat "$log" >&2
+exit 1
+'
+
+echo "setup.sh: installing $need"
+# shellcheck disable=SC2086
+if ! $as_root sh -c "$install_script" setup.sh $need; then
+    echo "setup.sh: could not install $need" >&2
+    exit 1
+fi
+missing
+if [ -n "$need" ]; then
+    echo "setup.sh: still missing after installing: $lack" >&2
+    exit 1
+fi
