@@ -4,9 +4,13 @@
 /// A language whose preprocessed text a server can compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
+    /// C.
     C,
+    /// C++.
     Cxx,
+    /// Objective-C.
     ObjC,
+    /// Objective-C++.
     ObjCxx,
 }
 
@@ -102,7 +106,8 @@ mod tests {
 
     #[test]
     fn extensions() {
-        let kind = |name: &str| of_file(name.as_bytes()).map(|kind| (kind.language, kind.preprocessed));
+        let kind =
+            |name: &str| of_file(name.as_bytes()).map(|kind| (kind.language, kind.preprocessed));
         assert_eq!(kind("a.c"), Some((Language::C, false)));
         assert_eq!(kind("dir.d/a.b.c++"), Some((Language::Cxx, false)));
         assert_eq!(kind("a.ii"), Some((Language::Cxx, true)));

@@ -7,7 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 /// A command that this machine has to run itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Local {
+    /// What decided.
     pub reason: Reason,
+    /// What it counts against.
     pub slot: LocalSlot,
     /// The file it is about, as far as one can tell: for display only.
     pub input: Option<OsString>,
@@ -16,7 +18,9 @@ pub struct Local {
 /// Which of the local limits a command counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LocalSlot {
+    /// Compilers and linkers.
     Compile,
+    /// Preprocessors.
     Cpp,
 }
 

@@ -5,7 +5,7 @@
 //! 10. A server of version 3.4 scans the words once more (`daemon.md` section 10): nothing sent may
 //! look like a file to it except the source.
 
-use super::deps::{self, Wishes};
+use super::deps::{self, Driver, Wishes};
 use super::language::{self, Kind, base_name};
 use super::local::{Local, LocalSlot, Reason};
 use super::options::{self, Effect, Need, Row};
@@ -17,7 +17,9 @@ use std::os::unix::ffi::OsStrExt;
 /// Where a command is to run.
 #[derive(Clone, Debug)]
 pub enum Verdict {
+    /// A server can do it.
     Remote(Job),
+    /// Only this machine can.
     Local(Local),
 }
 
@@ -32,7 +34,8 @@ pub fn scan(argv: &[OsString]) -> Verdict {
 
 fn understand(argv: &[OsString], words: &[&[u8]]) -> Result<Job, Reason> {
     let compiler = compiler(words)?;
-    let mut scan = Scan { assembly_only: asks_for_assembly(words)?, ..Scan::default() };
+    let assembly_only = asks_for_assembly(words)?;
+    let mut scan = Scan { compiler, assembly_only, ..Scan::default() };
     for item in items(words) {
         scan.take(item)?;
     }
@@ -102,6 +105,7 @@ fn asks_for_assembly(words: &[&[u8]]) -> Result<bool, Reason> {
 /// What has been understood so far.
 #[derive(Default)]
 struct Scan<'a> {
+    compiler: &'a [u8],
     parts: Vec<Part>,
     input: Option<(&'a [u8], Kind)>,
     output: Option<&'a [u8]>,
@@ -143,6 +147,7 @@ impl<'a> Scan<'a> {
             Effect::For(need) => self.plain(row, need, item, value),
             Effect::Object | Effect::Assembly => Ok(Role::Mode),
             Effect::PreprocessOnly(why) | Effect::Local(why) => Err(Reason::at(word, why)),
+            Effect::MacroPaths => self.macro_paths(word),
             Effect::Output => self.output(word, value),
             Effect::Language => self.language(word, value),
             Effect::Architecture if self.has_architecture => {
@@ -163,10 +168,13 @@ impl<'a> Scan<'a> {
                 self.wishes.note_handed_down(word, value)?;
                 Ok(Role::For(Need::Preprocess))
             }
-            Effect::AssemblerWords if options::harmless_for_assembler(value) => Ok(Role::For(Need::Compile)),
-            Effect::AssemblerWords => {
-                Err(Reason::at(word, "holds words for the assembler that are not known to be harmless"))
+            Effect::AssemblerWords if options::harmless_for_assembler(value) => {
+                Ok(Role::For(Need::Compile))
             }
+            Effect::AssemblerWords => Err(Reason::at(
+                word,
+                "holds words for the assembler that are not known to be harmless",
+            )),
         }
     }
 
@@ -178,6 +186,17 @@ impl<'a> Scan<'a> {
         self.debugs |= options::is_for_debugging(row);
         self.names_directory |= options::names_directory(row);
         Ok(Role::For(need))
+    }
+
+    fn macro_paths(&self, word: &[u8]) -> Result<Role, Reason> {
+        match Driver::of(self.compiler) {
+            Driver::Gcc => Ok(Role::For(Need::Both)),
+            Driver::Clang => Ok(Role::For(Need::Preprocess)),
+            Driver::Unknown => Err(Reason::at(
+                word,
+                "goes to a compiler as well if that is gcc, which the name of this one does not tell",
+            )),
+        }
     }
 
     fn output(&mut self, word: &'a [u8], value: &'a [u8]) -> Result<Role, Reason> {

@@ -24,6 +24,9 @@ pub struct Desk {
     hosts: Option<Result<hostlist::Found, String>>,
 }
 
+/// This machine, in records and names of locks.
+pub const LOCALHOST: &str = "localhost";
+
 /// There is no host for this job.
 pub struct NoHost {
     /// A sentence.
@@ -63,7 +66,9 @@ impl Desk {
     /// Waits for a slot for a compiler or linker on this machine; `None` where locks do not work.
     pub fn local_slot(&mut self) -> Result<Option<Slot>, Stop> {
         let count = self.local_limits().0;
-        self.slot_of_this_machine(count)
+        let slot = self.slot_of_this_machine(count)?;
+        self.set_place(LOCALHOST, slot.as_ref().map_or(0, |slot| slot.number));
+        Ok(slot)
     }
 
     /// The same for a preprocessor.
@@ -74,12 +79,9 @@ impl Desk {
 
     fn slot_of_this_machine(&mut self, count: u32) -> Result<Option<Slot>, Stop> {
         let Ok(locks) = self.locks.clone() else { return Ok(None) };
-        let wanted = [Slots { lock_name: "localhost".to_owned(), count }];
+        let wanted = [Slots { lock_name: LOCALHOST.to_owned(), count }];
         match slots::acquire(&locks, &wanted, || self.set_phase(Phase::Blocked)) {
-            Ok(slot) => {
-                self.set_place("localhost", slot.number);
-                Ok(Some(slot))
-            }
+            Ok(slot) => Ok(Some(slot)),
             Err(slots::Error::Interrupted(interrupted)) => Err(interrupted.into()),
             Err(slots::Error::Io(_)) => Ok(None),
         }
@@ -118,9 +120,7 @@ impl Desk {
         match slots::acquire(&locks, &candidates, || self.set_phase(Phase::Blocked)) {
             Ok(slot) => {
                 let host = hosts.swap_remove(slot.candidate);
-                if host.place == Place::Local {
-                    self.set_place("localhost", slot.number);
-                }
+                self.set_place(host.name(), slot.number);
                 Ok(Ok((host, slot)))
             }
             Err(slots::Error::Interrupted(interrupted)) => Err(interrupted.into()),

@@ -33,7 +33,7 @@ mod show;
 
 use command::CompileCommand;
 use config::Config;
-use desk::{Desk, NoHost};
+use desk::{Desk, LOCALHOST, NoHost};
 use preprocess::{Preprocessed, Running};
 use remote::{Connection, Failure, HostFailure, Reply};
 
@@ -89,7 +89,7 @@ fn compile(command: &CompileCommand) -> Result<WaitStatus, Stop> {
     if command.nested {
         return local::run(command);
     }
-    match args::scan(&command.argv) {
+    match scan(command) {
         Verdict::Local(local) => {
             log::info!("compiling locally: {}", local.reason);
             let input = local.input.as_deref().unwrap_or(OsStr::new(""));
@@ -102,6 +102,18 @@ fn compile(command: &CompileCommand) -> Result<WaitStatus, Stop> {
             local::run(command)
         }
         Verdict::Remote(job) => distribute(command, &job),
+    }
+}
+
+/// The verdict of the words, and of the environment where that decides too.
+fn scan(command: &CompileCommand) -> Verdict {
+    match (args::scan(&command.argv), WRITE_DEPENDENCIES.iter().find(|name| env::var_os(name).is_some())) {
+        (Verdict::Remote(job), Some(name)) => Verdict::Local(args::Local {
+            reason: args::Reason::at(name.as_bytes(), "makes the compiler write a dependency file"),
+            slot: LocalSlot::Compile,
+            input: Some(job.input().to_owned()),
+        }),
+        (verdict, _) => verdict,
     }
 }
 
@@ -182,8 +194,7 @@ fn attempts(
             desk.set_phase(Phase::Compile);
             return local::run(command).map(Ok);
         }
-        desk.set_place(host.name(), slot.number);
-        let outcome = attempt(command, job, config, desk, &host, &mut source);
+        let outcome = attempt(command, job, config, desk, (&host, slot.number), &mut source);
         drop(slot);
         match outcome? {
             Attempt::Done(status) => {
@@ -221,6 +232,13 @@ enum Attempt {
     Local(Undone),
 }
 
+/// gcc lets a `/* fall through */` comment silence this warning, and preprocessing removes comments; so only a local compile knows
+/// whether the warning is true.
+const LOST_COMMENT_WARNING: &[u8] = b"-Wimplicit-fallthrough";
+
+/// Variables that make a compiler write dependency files without an option. The preprocessor would write them with another target.
+const WRITE_DEPENDENCIES: [&str; 2] = ["DEPENDENCIES_OUTPUT", "SUNPRO_DEPENDENCIES"];
+
 /// The source's way through the attempts: preprocessed once, sent as often as needed.
 enum Source {
     NotBegun,
@@ -232,7 +250,7 @@ fn attempt(
     job: &Job,
     config: &Config,
     desk: &mut Desk,
-    host: &Host,
+    (host, slot): (&Host, u32),
     source: &mut Source,
 ) -> Result<Attempt, Stop> {
     let io_failed = |what: &str, e: io::Error| {
@@ -245,9 +263,9 @@ fn attempt(
         Source::Ready(_) => None,
         Source::NotBegun if job.already_preprocessed() => None,
         Source::NotBegun => {
-            let slot = desk.local_cpp_slot()?;
+            let cpp_slot = desk.local_cpp_slot()?;
             match Running::start(command, job) {
-                Ok(running) => Some((running, slot)),
+                Ok(running) => Some((running, cpp_slot)),
                 // The local compile is going to fail in the same way and to say so itself.
                 Err(_) => return Ok(Attempt::Local(Undone::Quietly)),
             }
@@ -258,7 +276,8 @@ fn attempt(
     desk.set_phase(Phase::Connect);
     let connection = Connection::start(host, config.io_timeout);
 
-    if let Some((running, slot)) = begun {
+    if let Some((running, cpp_slot)) = begun {
+        desk.set_place(LOCALHOST, cpp_slot.as_ref().map_or(0, |slot| slot.number));
         desk.set_phase(Phase::Preprocess);
         match running.finish()? {
             Ok(Ok(preprocessed)) => *source = Source::Ready(preprocessed),
@@ -269,7 +288,7 @@ fn attempt(
             }
             Err(e) => return Ok(io_failed("cannot preprocess", e)),
         }
-        drop(slot);
+        desk.set_place(host.name(), slot);
     } else if let Source::NotBegun = source {
         match preprocess::read_source(job) {
             Ok(preprocessed) => *source = Source::Ready(preprocessed),
@@ -293,6 +312,10 @@ fn attempt(
     }
     if !status.success() {
         return Ok(Attempt::CompileError(status, reply));
+    }
+    if contains(&reply.stderr, LOST_COMMENT_WARNING) {
+        log::info!("compiling locally: the server's compiler could not see a comment that allows falling through");
+        return Ok(Attempt::Local(Undone::Quietly));
     }
     desk.set_phase(Phase::Receive);
     if let Err(e) = scratch::write_whole(Path::new(job.output()), &reply.object) {

@@ -1,8 +1,10 @@
 //! The daemon's command line, and the settings it comes to.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use log::LevelFilter;
@@ -215,42 +217,24 @@ fn number(args: &mut Arguments, names: [&'static str; 2]) -> Result<Option<i64>,
 }
 
 /// The last value of an option that can be repeated, as an init script may put a user's after its own.
-fn last<T: AsText>(args: &mut Arguments, name: &'static str) -> Result<Option<T>, String> {
+fn last<T: FromStr<Err = Infallible>>(args: &mut Arguments, name: &'static str) -> Result<Option<T>, String> {
     last_of(args, [name, name])
 }
 
-fn last_of<T: AsText>(args: &mut Arguments, names: [&'static str; 2]) -> Result<Option<T>, String> {
+fn last_of<T: FromStr<Err = Infallible>>(
+    args: &mut Arguments,
+    names: [&'static str; 2],
+) -> Result<Option<T>, String> {
     Ok(all(args, names)?.pop())
 }
 
-fn all<T: AsText>(args: &mut Arguments, names: [&'static str; 2]) -> Result<Vec<T>, String> {
-    let parse = |text: &std::ffi::OsStr| T::read(text.to_owned()).ok_or("is not valid UTF-8");
-    let values = if names[0] == names[1] {
-        args.values_from_os_str(names[0], parse)
-    } else {
-        args.values_from_os_str(names, parse)
-    };
+/// All values of an option with these names, which may be the same one twice.
+fn all<T: FromStr<Err = Infallible>>(args: &mut Arguments, names: [&'static str; 2]) -> Result<Vec<T>, String> {
+    let values = if names[0] == names[1] { args.values_from_str(names[0]) } else { args.values_from_str(names) };
     values.map_err(|e| match e {
         pico_args::Error::OptionWithoutAValue(name) => format!("{name}: missing argument"),
         other => format!("{}: {other}", names[1]),
     })
-}
-
-/// Values that an option can have.
-trait AsText: Sized {
-    fn read(text: OsString) -> Option<Self>;
-}
-
-impl AsText for String {
-    fn read(text: OsString) -> Option<String> {
-        text.into_string().ok()
-    }
-}
-
-impl AsText for PathBuf {
-    fn read(text: OsString) -> Option<PathBuf> {
-        Some(text.into())
-    }
 }
 
 /// The addresses to bind, best first: every address of this machine through one dual-stack socket where there is IPv6.

@@ -596,7 +596,8 @@ impl<'a> Worker<'a> {
         }
         let Some(outcome) = &connection.outcome else { return };
         let names = connection.compile.as_ref().map(Compile::names);
-        if let Some(reason) = outcome.reason() {
+        // Who sends nothing at all, such as a client that finds it must compile locally, or a port scan, is worth a line but no warning.
+        if let Some(reason) = outcome.reason().filter(|_| !connection.session.is_untouched()) {
             log::warn!("{}:{}: {reason}", connection.peer.ip().to_canonical(), connection.peer.port());
         }
         let summary = Summary { client: connection.peer, outcome, time: connection.started.elapsed(), names };

@@ -1,7 +1,6 @@
 # LevelDB 1.22 (39 sources) with Snappy 1.1.7 (4), linked together with
 # leveldb_check.cc into a program that uses them. SNAPPY names Snappy's sources;
-# they lie beside LevelDB's. One header is generated first, as Snappy's own build
-# does. Dependency files with -MMD -MF. See common.mk.
+# they lie beside LevelDB's. Dependency files with -MMD -MF. See common.mk.
 
 # Found whatever the path to this makefile is; $(dir) alone stops at spaces.
 sp := $(subst ,, )
@@ -26,11 +25,11 @@ COMPILE = $(CXX) -std=c++11 $(OPT) -Wall -Wno-sign-compare -pthread \
 	-fno-rtti -MMD -MF "$(@:.o=.d)"
 LEVELDB = $(COMPILE) -DLEVELDB_PLATFORM_POSIX=1 -DLEVELDB_IS_BIG_ENDIAN=0 \
 	-DHAVE_CRC32C=0 -DHAVE_FDATASYNC=1 -DHAVE_FULLFSYNC=0 -DHAVE_SNAPPY=1 \
-	-I"$(SRC)" -I"$(SRC)/include" -I"$(SNAPPY)" -I"$(OUT)" \
+	-I"$(SRC)" -I"$(SRC)/include" -I"$(SNAPPY)" \
 	$(CPPFLAGS) $(CXXFLAGS)
 SNAP = $(COMPILE) -DNDEBUG -DHAVE_BUILTIN_CTZ -DHAVE_BUILTIN_EXPECT \
 	-DHAVE_SYS_MMAN_H -DHAVE_UNISTD_H -DHAVE_BYTESWAP_H \
-	-I"$(SNAPPY)" -I"$(OUT)" $(CPPFLAGS) $(CXXFLAGS)
+	-I"$(SNAPPY)" $(CPPFLAGS) $(CXXFLAGS)
 
 $(foreach f,$(SOURCES),$(eval $(call compile,$(f),$(S)/$(f),$$(LEVELDB))))
 $(foreach f,$(SNAPPY_SOURCES),$(eval \
@@ -38,11 +37,6 @@ $(foreach f,$(SNAPPY_SOURCES),$(eval \
 $(eval $(call compile,leveldb_check.cc,$(HERE)leveldb_check.cc,$$(LEVELDB)))
 
 OBJECTS := $(call objects,$(SOURCES) $(SNAPPY_SOURCES) leveldb_check.cc)
-$(OBJECTS): $(O)/snappy-stubs-public.h
-$(O)/snappy-stubs-public.h: $(subst $(sp),\ ,$(SNAPPY))/snappy-stubs-public.h.in | $(O)
-	sed -e 's/$${HAVE_[A-Z_]*_01}/1/' -e 's/$${SNAPPY_MAJOR}/1/' \
-		-e 's/$${SNAPPY_MINOR}/1/' -e 's/$${SNAPPY_PATCHLEVEL}/7/' "$<" > "$@"
-
 all: $(O)/leveldb_check
 $(O)/leveldb_check: $(OBJECTS)
 	$(CXX) -pthread $(LDFLAGS) -o "$@" \

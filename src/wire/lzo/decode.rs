@@ -13,7 +13,8 @@
 //! | `20..=3f` | | length `(b & 31) + 2`, or 33 + *more* if `b & 31` = 0; 16 bits `v`; distance `(v >> 2) + 1`; `v & 3` literals |
 //! | `40..=ff` | | next byte `h`; match of `(b >> 5) + 1` at `8h + ((b >> 2) & 7) + 1`; `b & 3` literals |
 //!
-//! *More* is 255 for each zero byte, and the non-zero byte after them.
+//! *More* is 255 for each zero byte, and the non-zero byte after them. The end marker's length and literals have no
+//! meaning; liblzo2 takes no notice of them (tried on the library), and neither do we.
 
 use std::cmp::Ordering::{Equal, Greater, Less};
 use std::{error, fmt};
@@ -30,7 +31,10 @@ pub enum Error {
     /// Bytes follow the end marker.
     TrailingBytes,
     /// The expansion is longer than the caller allows, in bytes.
-    TooLong { ceiling: usize },
+    TooLong {
+        /// What the caller allows.
+        ceiling: usize,
+    },
     /// No memory could be had for the expansion.
     NoMemory,
 }
@@ -90,7 +94,7 @@ fn expand(input: &[u8], out: &mut Vec<u8>, ceiling: usize) -> Result<usize, Erro
                     return Err(Error::TooLong { ceiling });
                 }
                 if buffer.len() < ceiling {
-                    buffer = grow(out, start, written + $count + SLACK, ceiling)?;
+                    buffer = grow(out, start, written.saturating_add($count + SLACK), ceiling)?;
                 }
             }
         };
@@ -231,8 +235,8 @@ fn more(input: &[u8], read: &mut usize, ceiling: usize) -> Result<usize, Error> 
             return Ok(length + usize::from(byte));
         }
         length += 255;
-        // Keeps the sums in range, too, as no vector is longer than half the address space.
-        if length > ceiling.min(isize::MAX as usize) {
+        // Keeps sums in range. A length above the ceiling is no error yet, as the end marker has one without meaning.
+        if length > isize::MAX as usize {
             return Err(Error::TooLong { ceiling });
         }
     }
@@ -474,9 +478,19 @@ mod tests {
             ("1261 4400 110000", Error::LookBehind),
             ("1261 1a0400 110000", Error::LookBehind),
             ("1561626364 0000 110000", Error::LookBehind),
+            ("1261 20 00000001 0000 110000", Error::TooLong { ceiling: 700 }),
         ];
         for (hex, error) in cases {
-            assert_eq!(expanded(&bytes(hex), 1000), Err(error), "{hex}");
+            assert_eq!(expanded(&bytes(hex), 700), Err(error), "{hex}");
+        }
+    }
+
+    /// liblzo2 takes no notice of the end marker's length, however long, nor of its literals.
+    #[test]
+    fn odd_end_markers() {
+        for end in ["120000", "170000", "110300", "10010000", "1000000000ff0000"] {
+            let stream = bytes(&format!("1261{end}"));
+            assert_eq!(expanded(&stream, 1).unwrap(), b"a", "{end}");
         }
     }
 

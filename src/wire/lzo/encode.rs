@@ -10,7 +10,7 @@ pub fn max_compressed_len(len: usize) -> usize {
     len.saturating_add(len / 16).saturating_add(64)
 }
 
-/// A compressor and its match table (32 KiB), meant to live as long as the worker that uses it.
+/// A compressor and its match table (16 KiB), meant to live as long as the worker that uses it.
 ///
 /// Nothing of one input is remembered for the next: the same input always yields the same bytes.
 #[derive(Debug, Clone)]
@@ -21,6 +21,7 @@ pub struct Encoder {
 }
 
 impl Encoder {
+    /// An encoder that has seen nothing.
     pub fn new() -> Self {
         Self { heads: Box::new([0; 1 << HASH_BITS]) }
     }
@@ -34,8 +35,9 @@ impl Encoder {
         }
         let mut writer = Writer::new(out, input.len());
         let mut rest = 0;
-        if input.len() > 8 {
-            // Some half a microsecond; and the output depends on nothing but the input.
+        // The least that can hold a match.
+        if input.len() > 4 {
+            // A fraction of a microsecond, so that the output depends on nothing but the input.
             self.heads.fill(0);
             rest = compress_matches(&mut self.heads, input, &mut writer);
         }
@@ -55,36 +57,26 @@ fn compress_matches(heads: &mut [u16; 1 << HASH_BITS], input: &[u8], writer: &mu
     let mut anchor = 0;
     // Nothing lies before position 0, which all empty table entries stand for.
     let mut at = 1;
-    while let Some(new) = load64(input, at) {
+    while let Some(new) = load32(input, at) {
         let head = &mut heads[hash(new)];
         let distance = usize::from((at as u16).wrapping_sub(*head));
         *head = at as u16;
         // Wraps, and so finds nothing, where the entry is from before the input.
         let from = at.wrapping_sub(distance);
-        let same = load64(input, from).is_some_and(|old| old as u32 == new as u32);
-        if !same || !(1..=FAR).contains(&distance) {
+        if load32(input, from) != Some(new) || !(1..=FAR).contains(&distance) {
             at += 1 + ((at - anchor) >> SKIP_SHIFT);
             continue;
         }
-        let back = common_suffix(&input[..from], &input[..at]).min(at - anchor);
-        let start = at - back;
+        let start = at;
         at += common_prefix(&input[from..], &input[at..]);
         writer.sequence(input, anchor, start, distance, at - start);
         anchor = at;
-        if let Some(word) = load64(input, at - 2) {
+        // One position inside each match is remembered too: 3 % on text for 1 % of the speed.
+        if let Some(word) = load32(input, at - 2) {
             heads[hash(word)] = (at - 2) as u16;
         }
     }
     anchor
-}
-
-/// Number of trailing bytes in which `old` and `new` agree, if `old` has as many as eight, and at most these.
-fn common_suffix(old: &[u8], new: &[u8]) -> usize {
-    let (Some(old), Some(new)) = (old.last_chunk(), new.last_chunk()) else {
-        return 0;
-    };
-    let differ = u64::from_le_bytes(*old) ^ u64::from_le_bytes(*new);
-    (differ.leading_zeros() / 8) as usize
 }
 
 /// Number of leading bytes in which `old` and `new` agree. `new` is the shorter one.
@@ -101,15 +93,14 @@ fn common_prefix(old: &[u8], new: &[u8]) -> usize {
     len + rest.take_while(|(old, new)| old == new).count()
 }
 
-/// Hashes the first four of the bytes in `word`.
-fn hash(word: u64) -> usize {
-    ((word as u32).wrapping_mul(0x9e37_79b1) >> (32 - HASH_BITS)) as usize
+fn hash(word: u32) -> usize {
+    (word.wrapping_mul(0x9e37_79b1) >> (32 - HASH_BITS)) as usize
 }
 
-/// The eight bytes from `at` on, the first one lowest, if there are as many.
-fn load64(bytes: &[u8], at: usize) -> Option<u64> {
+/// The four bytes from `at` on, the first one lowest, if there are as many.
+fn load32(bytes: &[u8], at: usize) -> Option<u32> {
     let bytes = bytes.get(at..)?.first_chunk()?;
-    Some(u64::from_le_bytes(*bytes))
+    Some(u32::from_le_bytes(*bytes))
 }
 
 /// Panics unless `bytes` are sixteen.
@@ -142,7 +133,6 @@ impl<'a> Writer<'a> {
     /// literal if this is the first instruction.
     fn sequence(&mut self, input: &[u8], from: usize, to: usize, distance: usize, length: usize) {
         let count = to - from;
-        self.make_room(count + length / 128);
         let short = short_match(distance, length);
         if let (true, Some((word, size))) = (self.at > self.start && count <= 16, short) {
             // Nearly all sequences. In a window of known size nothing needs a check, and hardly anything a branch.
@@ -158,6 +148,7 @@ impl<'a> Writer<'a> {
                 return;
             }
         }
+        self.make_room(count + length / 128);
         self.put_literals(input, from, to);
         match short {
             Some((word, size)) => {
@@ -261,8 +252,9 @@ fn short_match(distance: usize, length: usize) -> Option<(u32, usize)> {
     }
 }
 
-/// 16384 entries of two bytes just fit the usual first-level cache.
-const HASH_BITS: u32 = 14;
+/// 8192 entries of two bytes leave half of the usual first-level cache to the input. Twice as many gain 0.3 % on text
+/// and 1.4 % on machine code, and cost 2 % and 10 % of the speed.
+const HASH_BITS: u32 = 13;
 
 /// After `1 << SKIP_SHIFT` bytes without a match the search makes steps of two, and so on.
 const SKIP_SHIFT: u32 = 5;

@@ -13,7 +13,7 @@
 //! A stream is a row of instructions, each either a run of literals or a match (copy `length` bytes from `distance`
 //! bytes back, possibly overlapping its own output). A match names up to three literals which follow it. What the
 //! opcodes `00..=0f` mean depends on how many literals the instruction before left behind: see the table in
-//! [`decode`]. Written from our own notes on the bytes that stock peers exchange, with no sight of LZO's source.
+//! `decode.rs`. Written from our own notes on the bytes that stock peers exchange, with no sight of LZO's source.
 
 pub use self::decode::{Error, decompress};
 pub use self::encode::{Encoder, max_compressed_len};

@@ -1,0 +1,23 @@
+//! The integration tests: real processes of ours and of the stock programs, on loopback.
+//!
+//! Stock binaries come from the distribution's `distcc` package (`tests/setup.sh test`). Where they are missing, the tests that need them
+//! say so and fail under CI, where everything must be there.
+
+mod util;
+
+/// Command lines against the golden corpus and against a model of stock's own scan.
+mod args;
+/// What a hostile or broken peer can do to the daemon.
+mod attack;
+/// Single jobs of our client: results, failures, fallback.
+mod client;
+/// Starting, serving and ending of our daemon.
+mod daemon;
+/// `^C` and signals.
+mod interrupt;
+/// `distccmon-text`, ours and stock's, on either's states.
+mod monitor;
+/// One binary, many names.
+mod multicall;
+/// Many jobs on few slots.
+mod slots;

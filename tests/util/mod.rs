@@ -1,0 +1,372 @@
+//! A fresh directory per test, daemons and clients of both kinds as real processes, and failures that explain themselves.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Read;
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+pub mod peer;
+
+/// Our binary.
+pub const OURS: &str = env!("CARGO_BIN_EXE_distcc");
+
+/// Whose program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Ours,
+    Stock,
+}
+
+/// The stock program called `name`, or `None` after a loud word: missing tools are an error in CI.
+pub fn stock(name: &str) -> Option<PathBuf> {
+    let path = Path::new("/usr/bin").join(name);
+    // Our own package may have replaced it; then it is no test partner.
+    let output = Command::new(&path).arg("--version").env_remove("DISTCC_HOSTS").output();
+    let is_stock = output.is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains("3.4")) || name == "distccmon-text" && path.exists();
+    if is_stock {
+        return Some(path);
+    }
+    assert!(std::env::var_os("CI").is_none(), "the stock {name} 3.4 is missing: run tests/setup.sh test");
+    eprintln!("SKIPPED: the stock {name} 3.4 is missing; run tests/setup.sh test");
+    None
+}
+
+/// A directory for one test, removed afterwards.
+pub struct Workspace {
+    dir: PathBuf,
+}
+
+impl Workspace {
+    pub fn new(name: &str) -> Workspace {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("distcc-test-{}-{number}-{name}", std::process::id()));
+        for sub in ["work", "tmp", "home", "top", "bin", "masquerade"] {
+            fs::create_dir_all(dir.join(sub)).unwrap();
+            // The daemon gives root away and must still get in.
+            fs::set_permissions(dir.join(sub), fs::Permissions::from_mode(0o777)).unwrap();
+        }
+        for name in ["distcc", "distccd", "distccmon-text"] {
+            symlink(OURS, dir.join("bin").join(name)).unwrap();
+        }
+        for name in ["gcc", "g++", "cc", "c++"] {
+            symlink("../bin/distcc", dir.join("masquerade").join(name)).unwrap();
+        }
+        Workspace { dir }
+    }
+
+    /// A path inside.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Where commands run.
+    pub fn work(&self) -> PathBuf {
+        self.path("work")
+    }
+
+    /// A file in the working directory.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.work().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// An executable script, for stub compilers.
+    pub fn script(&self, path: &str, text: &str) -> PathBuf {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    /// A command in the working directory, with nothing of this machine's distcc settings.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command
+            .current_dir(self.work())
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("HOME", self.path("home"))
+            .env("TMPDIR", self.path("tmp"))
+            .env("DISTCC_DIR", self.path("top"))
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// A client of this kind that uses `hosts`.
+    pub fn client(&self, kind: Kind, hosts: &str) -> Command {
+        let program = match kind {
+            Kind::Ours => self.path("bin/distcc"),
+            Kind::Stock => PathBuf::from("/usr/bin/distcc"),
+        };
+        let mut command = self.command(program);
+        command.env("DISTCC_HOSTS", hosts);
+        command
+    }
+
+    /// Our client.
+    pub fn distcc(&self, hosts: &str) -> Command {
+        self.client(Kind::Ours, hosts)
+    }
+
+    /// What is left in the temporary directory and the state directory; empty when everybody cleaned up.
+    pub fn leftovers(&self) -> Vec<PathBuf> {
+        let list = |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().map(|entry| entry.unwrap().path());
+        list(self.path("tmp")).chain(list(self.path("top/state"))).collect()
+    }
+
+    /// Fails if anything is left, giving the last child a moment.
+    pub fn assert_clean(&self) {
+        wait_until("nothing is left over", || self.leftovers().is_empty());
+    }
+}
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let _ = fs::remove_dir_all(&self.dir);
+        } else {
+            eprintln!("the test's directory is kept: {}", self.dir.display());
+        }
+    }
+}
+
+/// Runs to the end, and on panic later one can see what it said.
+#[track_caller]
+pub fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    eprintln!("$ {command:?}\n{}", explain(&output));
+    output
+}
+
+/// Runs and asserts success.
+#[track_caller]
+pub fn succeed(command: &mut Command) -> Output {
+    let output = run(command);
+    assert!(output.status.success(), "{command:?} failed: {}", explain(&output));
+    output
+}
+
+pub fn explain(output: &Output) -> String {
+    format!(
+        "status {}\nstdout: {}\nstderr: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The lines that are distcc's own and not the compiler's.
+pub fn own_lines(output: &Output) -> Vec<String> {
+    stderr(output).lines().filter(|line| line.starts_with("distcc[")).map(str::to_owned).collect()
+}
+
+/// Waits for a sign, not for time.
+#[track_caller]
+pub fn wait_until(what: &str, mut sign: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !sign() {
+        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A running daemon, ended when dropped.
+pub struct Daemon {
+    child: Child,
+    pub port: u16,
+    log: PathBuf,
+}
+
+impl Daemon {
+    /// Ours, on a free port of 127.0.0.1.
+    pub fn ours(workspace: &Workspace, options: &[&str]) -> Daemon {
+        let mut command = workspace.command(workspace.path("bin/distccd"));
+        command.args(["--daemon", "--no-detach", "--log-stderr", "--log-level", "info"]);
+        command.args(["--listen", "127.0.0.1", "--port", "0", "--nice", "0"]).args(options);
+        Daemon::start(workspace, &mut command)
+    }
+
+    /// Any daemon that logs to standard error and says where it listens.
+    pub fn start(workspace: &Workspace, command: &mut Command) -> Daemon {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let log = workspace.path(&format!("daemon{}.log", NEXT.fetch_add(1, Ordering::Relaxed)));
+        let file = fs::File::create(&log).unwrap();
+        let child = command.stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap();
+        let mut daemon = Daemon { child, port: 0, log };
+        wait_until("the daemon listens", || {
+            if let Some(status) = daemon.child.try_wait().unwrap() {
+                panic!("the daemon ended with {status}: {}", daemon.log());
+            }
+            daemon.port = listening_port(&daemon.log()).unwrap_or(0);
+            daemon.port != 0
+        });
+        daemon
+    }
+
+    /// The stock daemon, or `None` where it is not installed.
+    pub fn stock(workspace: &Workspace, options: &[&str]) -> Option<Daemon> {
+        let program = stock("distccd")?;
+        let mut command = workspace.command(program);
+        command.args(["--daemon", "--no-detach", "--log-stderr", "--log-level", "info", "--nice", "0"]);
+        command.args(["--listen", "127.0.0.1", "--allow", "127.0.0.1", "--port", &free_port().to_string()]).args(options);
+        Some(Daemon::start(workspace, &mut command))
+    }
+
+    pub fn of_kind(kind: Kind, workspace: &Workspace, options: &[&str]) -> Option<Daemon> {
+        match kind {
+            Kind::Ours => Some(Daemon::ours(workspace, options)),
+            Kind::Stock => Daemon::stock(workspace, options),
+        }
+    }
+
+    /// For `DISTCC_HOSTS`.
+    pub fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything it has logged.
+    pub fn log(&self) -> String {
+        let mut text = Vec::new();
+        fs::File::open(&self.log).unwrap().read_to_end(&mut text).unwrap();
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    /// How many jobs ended with this word. The line of a job is written after its answer, so a caller that has just seen the answer
+    /// waits for the line with [`Daemon::wait_for_jobs`].
+    pub fn jobs(&self, word: &str) -> usize {
+        self.log().lines().filter(|line| line.contains("dcc_job_summary") && line.contains(word)).count()
+    }
+
+    #[track_caller]
+    pub fn wait_for_jobs(&self, word: &str, count: usize) {
+        let start = Instant::now();
+        while self.jobs(word) < count && start.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(self.jobs(word), count, "{word} in the daemon's log:\n{}", self.log());
+    }
+
+    pub fn signal(&self, signal: i32) {
+        signal_pid(self.pid(), signal);
+    }
+
+    /// Ends it as an init system does, and asserts that it ends well.
+    #[track_caller]
+    pub fn stop(mut self) -> String {
+        self.signal(libc::SIGTERM);
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                assert!(status.success(), "the daemon ended with {status}: {}", self.log());
+                return self.log();
+            }
+            assert!(start.elapsed() < Duration::from_secs(20), "the daemon does not end: {}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The processes of the daemon: the supervisor and its workers.
+    pub fn processes(&self) -> Vec<u32> {
+        std::iter::once(self.pid()).chain(children(self.pid())).collect()
+    }
+
+    /// Resident memory of all its processes, in kB.
+    pub fn memory(&self) -> u64 {
+        self.processes().into_iter().map(|pid| field(pid, "status", "VmRSS:")).sum()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the daemon's log:\n{}", self.log());
+        }
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // The first asks, the second insists.
+            for _ in 0..2 {
+                self.signal(libc::SIGTERM);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let start = Instant::now();
+            while matches!(self.child.try_wait(), Ok(None)) && start.elapsed() < Duration::from_secs(5) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn listening_port(log: &str) -> Option<u16> {
+    let line = log.lines().find(|line| line.contains("listening on "))?;
+    line.rsplit(':').next()?.trim().parse().ok()
+}
+
+/// A port that was free a moment ago, for programs that cannot choose one themselves.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+pub fn signal_pid(pid: u32, signal: i32) {
+    let status = Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status().unwrap();
+    assert!(status.success());
+}
+
+/// The direct children of a process.
+pub fn children(pid: u32) -> Vec<u32> {
+    all_processes().into_iter().filter(|(_, parent)| *parent == pid).map(|(child, _)| child).collect()
+}
+
+/// Every process on the machine with its parent.
+pub fn all_processes() -> Vec<(u32, u32)> {
+    fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
+        .filter_map(|pid: u32| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            // The name in parentheses may contain anything.
+            let parent = stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()?;
+            Some((pid, parent))
+        })
+        .collect()
+}
+
+/// Command lines of processes that mention `needle`, such as a workspace's path in their environment or arguments.
+pub fn processes_of(workspace: &Workspace) -> Vec<String> {
+    let needle = workspace.path("").to_string_lossy().into_owned();
+    all_processes()
+        .into_iter()
+        .filter(|(pid, _)| *pid != std::process::id())
+        .filter_map(|(pid, _)| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+            let mentions = String::from_utf8_lossy(&environment).contains(&needle);
+            let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+            mentions.then(|| format!("{pid}: {}", String::from_utf8_lossy(&line).replace('\0', " ")))
+        })
+        .collect()
+}
+
+/// A number from a file of /proc, 0 if the process has gone.
+pub fn field(pid: u32, file: &str, name: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|rest| rest.split_whitespace().next()).and_then(|number| number.parse().ok()).unwrap_or(0)
+}
