@@ -362,6 +362,9 @@ fn the_log_file_gets_the_lines_that_scanners_read() {
     for line in ["compile from a.c to a.o".to_owned(), format!("exec on {host}: gcc -c a.c -o a.o"), format!("compile a.c on {host} completed ok")] {
         assert!(text.lines().any(|has| has.starts_with("distcc[") && has.ends_with(&line)), "{line}:\n{text}");
     }
+    let bytes = text.lines().find_map(|line| line.split("] ").nth(1)?.split_once(" bytes from a.c compiled on 127.0.0.1 in "));
+    let (bytes, rest) = bytes.expect(&text);
+    assert!(bytes.parse::<usize>().unwrap() > 1000 && rest.ends_with("kB/s"), "{text}");
 }
 
 #[test]

@@ -151,7 +151,8 @@ impl Desk {
         let top = self.top.as_ref();
         self.hosts.get_or_insert_with(|| {
             let found = hostlist::find(top)?;
-            for problem in &found.list.problems {
+            // With no host left the reason for compiling locally says it.
+            for problem in found.list.problems.iter().filter(|_| !found.list.hosts.is_empty()) {
                 log::warn!("host list {}, {problem}; entry left out", found.source);
             }
             Ok(found)
@@ -161,8 +162,10 @@ impl Desk {
 
 fn why_no_host(source: &str, list: &HostList) -> String {
     match list.hosts.len() {
-        0 if list.problems.is_empty() => format!("the host list {source} contains no hosts"),
-        0 => format!("the host list {source} contains no usable host"),
+        0 => match list.problems.first() {
+            None => format!("the host list {source} contains no hosts"),
+            Some(problem) => format!("the host list {source} contains no usable host: {problem}"),
+        },
         1 => format!("the only host, {}, failed recently or is marked down", list.hosts[0].spec),
         count => format!("all {count} hosts of {source} failed recently or are marked down"),
     }

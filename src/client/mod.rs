@@ -9,6 +9,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Instant;
 
 use crate::args::{self, Job, LocalSlot, Verdict};
 use crate::backoff::Backoff;
@@ -301,8 +302,18 @@ fn attempt(
         return Ok(Attempt::Local(Undone::Quietly));
     }
 
+    let begun = Instant::now();
     let reply = match exchange(connection, job, host, desk, preprocessed) {
-        Ok(reply) => reply,
+        Ok(reply) => {
+            let (bytes, seconds) = (preprocessed.text.len(), begun.elapsed().as_secs_f64());
+            log::info!(
+                "{bytes} bytes from {} compiled on {} in {seconds:.4}s, rate {:.0}kB/s",
+                job.input().display(),
+                host.name(),
+                bytes as f64 / 1024.0 / seconds
+            );
+            reply
+        }
         Err(Failure::Host(failure)) => return Ok(Attempt::HostFailed(failure)),
         Err(Failure::Interrupted(interrupted)) => return Err(interrupted.into()),
     };

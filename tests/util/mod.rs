@@ -1,5 +1,8 @@
 //! A fresh directory per test, daemons and clients of both kinds as real processes, and failures that explain themselves.
 
+// Two test binaries share this module, and neither needs all of it.
+#![allow(dead_code)]
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;

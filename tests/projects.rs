@@ -1,0 +1,183 @@
+//! Real projects through real clients and daemons: every object is the local compiler's, byte for byte.
+//!
+//! gcc's direct compile and its compile of preprocessed text are the same program but not always the same bytes: text that came out of a
+//! macro has other columns, and columns go into debug information. So objects at `-O2` are compared with those of a plain local gcc, and
+//! objects with `-g` with those of `gcc -no-integrated-cpp`, which preprocesses in a step of its own (measured in tests/projects/README.md:
+//! with `-g` every file of these projects differs from the direct compile, and with that option none).
+
+mod util;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use util::*;
+
+/// One of `tests/projects`.
+struct Project {
+    name: &'static str,
+    /// The variable that names the compiler, and the compiler.
+    compiler: (&'static str, &'static str),
+    /// Sources that a client compiles itself: assembler.
+    local: usize,
+}
+
+const LUA: Project = Project { name: "lua", compiler: ("CC", "gcc"), local: 0 };
+const ZSTD: Project = Project { name: "zstd", compiler: ("CC", "gcc"), local: 1 };
+const LEVELDB: Project = Project { name: "leveldb", compiler: ("CXX", "g++"), local: 0 };
+const HARFBUZZ: Project = Project { name: "harfbuzz", compiler: ("CXX", "g++"), local: 0 };
+
+/// HarfBuzz's layout engine: its heaviest templates.
+const HEAVY: [&str; 2] = ["hb-ot-layout.o", "hb-aat-layout.o"];
+
+/// Optimised, without debug information, against a plain local gcc.
+const PLAIN: (&str, &str) = ("-O2", "");
+/// With debug information, against a gcc that preprocesses first.
+const DEBUG: (&str, &str) = ("-O1 -g", " -no-integrated-cpp");
+
+impl Project {
+    /// The sources, fetched once for all tests.
+    fn sources(&self) -> PathBuf {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("projects");
+        let fetch = root.join("tests/projects/fetch.sh");
+        succeed(Command::new("sh").arg(fetch).arg(&target));
+        target.join(self.name)
+    }
+
+    /// Runs make for `targets` with this compiler command; `setting` chooses the client.
+    fn make(&self, workspace: &Workspace, out: &Path, compiler: &str, opt: &str, targets: &[&str], setting: &[(&str, &str)]) {
+        let makefile = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/projects/{}.mk", self.name));
+        let mut make = workspace.command("make");
+        make.args(["-s", "-j4", "-f"])
+            .arg(makefile)
+            .arg(format!("SRC={}", self.sources().display()))
+            .arg(format!("OUT={}", out.display()))
+            .arg(format!("OPT={opt}"))
+            .arg(format!("{}={compiler}", self.compiler.0))
+            .envs(setting.iter().copied())
+            .args(targets);
+        succeed(&mut make);
+    }
+
+    /// Builds locally, then once with each of `ways`, and compares every object.
+    fn compare(&self, (opt, split): (&str, &str), targets: &[&str], ways: &[(Kind, Kind, &str)]) {
+        let workspace = Workspace::new(self.name);
+        let local = workspace.path("local");
+        let compiler = self.compiler.1;
+        let targets_in = |out: &Path| -> Vec<String> {
+            targets.iter().map(|target| match target.ends_with(".o") {
+                true => out.join(target).display().to_string(),
+                false => (*target).to_owned(),
+            }).collect()
+        };
+        let build = |out: &Path, compiler: &str, setting: &[(&str, &str)]| {
+            let words = targets_in(out);
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            self.make(&workspace, out, compiler, opt, &words, setting);
+        };
+        build(&local, &format!("{compiler}{split}"), &[]);
+        for (client, daemon, option) in ways {
+            let Some(daemon_process) = Daemon::of_kind(*daemon, &workspace, &["--jobs", "4"]) else { continue };
+            let program = match client {
+                Kind::Ours => workspace.path("bin/distcc"),
+                Kind::Stock => match stock("distcc") {
+                    Some(path) => path,
+                    None => continue,
+                },
+            };
+            let way = format!("{} with {client:?} client, {daemon:?} daemon{option}, {opt}", self.name);
+            let remote = workspace.path("remote");
+            let hosts = format!("{}/4{option}", daemon_process.host());
+            let setting = [("DISTCC_HOSTS", hosts.as_str()), ("DISTCC_FALLBACK", "0")];
+            build(&remote, &format!("{} {compiler}", program.display()), &setting);
+            let count = same_objects(&local, &remote, &way);
+            // What ran remotely is proven by the daemon's own lines.
+            daemon_process.wait_for_jobs("COMPILE_OK", count - self.local);
+            assert_eq!(daemon_process.jobs(""), count - self.local, "{way}: {}", daemon_process.log());
+            eprintln!("{way}: {count} objects, all equal");
+            fs::remove_dir_all(&remote).unwrap();
+            drop(daemon_process);
+            workspace.assert_clean();
+        }
+    }
+}
+
+/// Compares every object of two builds, and the dependency files with them.
+#[track_caller]
+fn same_objects(local: &Path, remote: &Path, way: &str) -> usize {
+    let mut objects = 0;
+    let mut different = Vec::new();
+    for entry in fs::read_dir(local).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if name.ends_with(".o") {
+            objects += 1;
+            if fs::read(&path).unwrap() != fs::read(remote.join(&name)).unwrap() {
+                different.push(name);
+            }
+        } else if name.ends_with(".d") {
+            // They name the object, which lies in another directory.
+            let expected = fs::read_to_string(&path).unwrap();
+            let expected = expected.replace(&*local.to_string_lossy(), &remote.to_string_lossy());
+            assert_eq!(fs::read_to_string(remote.join(&name)).unwrap(), expected, "{way}: {name}");
+        }
+    }
+    assert!(objects > 0);
+    assert_eq!(different, [""; 0], "{way}: these of {objects} objects differ");
+    objects
+}
+
+const PLAIN_WAYS: [(Kind, Kind, &str); 4] = [
+    (Kind::Ours, Kind::Ours, ""),
+    (Kind::Ours, Kind::Stock, ""),
+    (Kind::Stock, Kind::Ours, ""),
+    (Kind::Stock, Kind::Stock, ""),
+];
+
+const LZO_WAYS: [(Kind, Kind, &str); 4] = [
+    (Kind::Ours, Kind::Ours, ",lzo"),
+    (Kind::Ours, Kind::Stock, ",lzo"),
+    (Kind::Stock, Kind::Ours, ",lzo"),
+    (Kind::Stock, Kind::Stock, ",lzo"),
+];
+
+#[test]
+fn lua_plain() {
+    LUA.compare(PLAIN, &["check"], &PLAIN_WAYS);
+}
+
+#[test]
+fn lua_lzo_with_debug_information() {
+    LUA.compare(DEBUG, &["check"], &LZO_WAYS[..3]);
+}
+
+#[test]
+fn lua_lzo() {
+    LUA.compare(PLAIN, &["objects"], &LZO_WAYS);
+}
+
+#[test]
+fn leveldb_plain() {
+    LEVELDB.compare(PLAIN, &["check"], &PLAIN_WAYS);
+}
+
+#[test]
+fn leveldb_lzo() {
+    LEVELDB.compare(PLAIN, &["objects"], &LZO_WAYS);
+}
+
+#[test]
+fn leveldb_with_debug_information() {
+    LEVELDB.compare(DEBUG, &["check"], &LZO_WAYS[..1]);
+}
+
+#[test]
+fn zstd_with_an_assembler_file() {
+    ZSTD.compare(PLAIN, &["check"], &[(Kind::Ours, Kind::Ours, ""), (Kind::Ours, Kind::Ours, ",lzo")]);
+}
+
+#[test]
+fn heavy_templates() {
+    HARFBUZZ.compare(("-O1", ""), &HEAVY, &[(Kind::Ours, Kind::Ours, ",lzo")]);
+}
