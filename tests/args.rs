@@ -42,8 +42,7 @@ fn describe(command: &str) -> String {
 #[test]
 fn golden_corpus() {
     let corpus =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/args/scan.txt"))
-            .unwrap();
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/args/scan.txt")).unwrap();
     let mut cases = 0;
     for block in corpus.split("\n\n").filter(|block| !block.trim_start().starts_with('#')) {
         let (command, expected) = block.trim_matches('\n').split_once('\n').unwrap();
@@ -255,8 +254,7 @@ fn random_argv(random: &mut Random) -> Vec<OsString> {
 
 /// Words that have no business in a compile of preprocessed text, wherever they stand alone.
 fn is_for_the_other_half(word: &[u8]) -> bool {
-    let starts =
-        ["-D", "-U", "-I", "-L", "-l", "-M", "-i", "-Wp,", "-Wl,", "-E", "-T", "--sysroot"];
+    let starts = ["-D", "-U", "-I", "-L", "-l", "-M", "-i", "-Wp,", "-Wl,", "-E", "-T", "--sysroot"];
     starts.iter().any(|start| word.starts_with(start.as_bytes()))
 }
 
@@ -306,10 +304,7 @@ fn what_passes_the_check_has_no_words_for_the_other_half() {
         if let Ok(job) = check(&bytes(&argv)) {
             accepted += 1;
             let command = bytes(&job.command("IN".as_ref(), "OUT".as_ref()));
-            assert!(
-                command.iter().all(|word| !is_for_the_other_half(word)),
-                "{argv:?}: {command:?}"
-            );
+            assert!(command.iter().all(|word| !is_for_the_other_half(word)), "{argv:?}: {command:?}");
         }
     }
     assert!(accepted > 2_000, "only {accepted} of the commands were accepted");
@@ -320,9 +315,7 @@ fn no_bytes_at_all_make_either_side_panic() {
     let mut random = Random(7);
     for _ in 0..50_000 {
         let argv: Vec<OsString> = (0..random.below(6))
-            .map(|_| {
-                OsString::from_vec((0..random.below(12)).map(|_| random.below(256) as u8).collect())
-            })
+            .map(|_| OsString::from_vec((0..random.below(12)).map(|_| random.below(256) as u8).collect()))
             .collect();
         scan(&argv);
         let _ = check(&bytes(&argv));

@@ -47,12 +47,24 @@ fn each_bad_input_gets_its_log_line_and_costs_only_its_connection() {
         ("a bad number", b"DIST00000001ARGC0000000z".to_vec(), false, "is not a number", true),
         ("no arguments", b"DIST00000001ARGC00000000DOTI00000000".to_vec(), false, "ARGC is 0", true),
         ("2^31 arguments", b"DIST00000001ARGC80000000".to_vec(), false, "ARGC asks for 2147483648", true),
-        ("a huge argument", b"DIST00000001ARGC00000001ARGVffffffff".to_vec(), false, "ARGV asks for 4294967295", true),
+        (
+            "a huge argument",
+            b"DIST00000001ARGC00000001ARGVffffffff".to_vec(),
+            false,
+            "ARGV asks for 4294967295",
+            true,
+        ),
         ("a NUL in an argument", b"DIST00000001ARGC00000001ARGV00000006gcc\0zz".to_vec(), false, "NUL", true),
         ("a huge body", with(b"DOTIffffffff"), false, "DOTI asks for 4294967295", true),
         ("a wrong token", with(b"BLOB00000000"), false, "expected the token DOTI", true),
         ("a truncated body", with(b"DOTI00001000int"), true, "closed before DOTI was complete", false),
-        ("a truncated word", b"DIST00000001ARGC00000001ARGV00000008gc".to_vec(), true, "closed before ARGV", false),
+        (
+            "a truncated word",
+            b"DIST00000001ARGC00000001ARGV00000008gc".to_vec(),
+            true,
+            "closed before ARGV",
+            false,
+        ),
         ("nothing but a start", b"DIST0000".to_vec(), true, "closed before DIST", false),
         ("a corrupt LZO stream", corrupt, false, "the body of DOTI cannot be expanded", true),
         ("64 MB in a few KB", bomb, false, "", true),
@@ -104,7 +116,9 @@ fn ten_thousand_random_streams_change_nothing() {
                     }
                 }
             }
-            let Ok(mut stream) = TcpStream::connect(("127.0.0.1", daemon.port)) else { panic!("nobody listens") };
+            let Ok(mut stream) = TcpStream::connect(("127.0.0.1", daemon.port)) else {
+                panic!("nobody listens")
+            };
             let _ = stream.write_all(&bytes);
             // Some wait for an answer, some close, some close only one side.
             match random.below(3) {

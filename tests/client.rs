@@ -55,14 +55,22 @@ fn recursion_is_noticed() {
     let masquerade = workspace.path("masquerade");
     let output = run(workspace.command(masquerade.join("gcc")).env("PATH", &masquerade).args(["-c", "a.c"]));
     assert_eq!(output.status.code(), Some(111));
-    assert!(stderr(&output).contains("distcc seems to have invoked itself recursively!"), "{}", explain(&output));
+    assert!(
+        stderr(&output).contains("distcc seems to have invoked itself recursively!"),
+        "{}",
+        explain(&output)
+    );
 
     let output = run(workspace.distcc("localhost").env("_DISTCC_SAFEGUARD", "1").args(["gcc", "-c", "a.c"]));
     assert_eq!(output.status.code(), Some(111));
     // One level is what a masquerade that distcc calls explains; then the command runs as it is.
     let path = format!("{}:/usr/bin:/bin", masquerade.display());
     succeed(
-        workspace.command(masquerade.join("gcc")).env("PATH", path).env("_DISTCC_SAFEGUARD", "1").args(["-c", "a.c"]),
+        workspace
+            .command(masquerade.join("gcc"))
+            .env("PATH", path)
+            .env("_DISTCC_SAFEGUARD", "1")
+            .args(["-c", "a.c"]),
     );
     assert!(object(&workspace, "a.o").is_some());
 }
@@ -215,9 +223,18 @@ fn a_killed_remote_compiler_is_no_result() {
     workspace.script("servers/gcc", "#!/bin/sh\nkill -9 $$\n");
     let mut command = workspace.command(workspace.path("bin/distccd"));
     let path = format!("{}:/usr/bin:/bin", workspace.path("servers").display());
-    command.env("PATH", path).args(["--daemon", "--no-detach", "--log-stderr", "--listen", "127.0.0.1", "--port", "0"]);
+    command.env("PATH", path).args([
+        "--daemon",
+        "--no-detach",
+        "--log-stderr",
+        "--listen",
+        "127.0.0.1",
+        "--port",
+        "0",
+    ]);
     let daemon = Daemon::start(&workspace, &mut command);
-    let output = succeed(workspace.distcc(&daemon.host()).args(["gcc", "-O2", "-g", "-c", "a.c", "-o", "a.o"]));
+    let output =
+        succeed(workspace.distcc(&daemon.host()).args(["gcc", "-O2", "-g", "-c", "a.c", "-o", "a.o"]));
     assert_eq!(own_lines(&output).len(), 1, "{}", explain(&output));
     assert!(stderr(&output).contains("failed on"), "{}", explain(&output));
     daemon.wait_for_jobs("COMPILE_ERROR", 1);
@@ -237,7 +254,8 @@ fn without_fallback_a_failure_is_a_failure() {
     // A compile error is the compiler's, not ours.
     workspace.write("bad.c", "int f(void) { return undeclared; }\n");
     let daemon = Daemon::ours(&workspace, &[]);
-    let output = run(workspace.distcc(&daemon.host()).env("DISTCC_FALLBACK", "0").args(["gcc", "-c", "bad.c"]));
+    let output =
+        run(workspace.distcc(&daemon.host()).env("DISTCC_FALLBACK", "0").args(["gcc", "-c", "bad.c"]));
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("undeclared"), "{}", explain(&output));
     daemon.wait_for_jobs("COMPILE_ERROR", 1);
@@ -340,13 +358,21 @@ fn a_useless_directory_does_not_stop_a_compile() {
     let daemon = Daemon::ours(&workspace, &[]);
     fs::write(workspace.path("file"), "").unwrap();
     let output = succeed(
-        workspace.distcc(&daemon.host()).env("DISTCC_DIR", workspace.path("file/sub")).args(["gcc", "-c", "a.c"]),
+        workspace
+            .distcc(&daemon.host())
+            .env("DISTCC_DIR", workspace.path("file/sub"))
+            .args(["gcc", "-c", "a.c"]),
     );
     assert_eq!(own_lines(&output).len(), 1, "{}", explain(&output));
     assert!(stderr(&output).contains("cannot make the directory"), "{}", explain(&output));
     assert!(object(&workspace, "a.o").is_some());
     // A missing one is simply made.
-    succeed(workspace.distcc(&daemon.host()).env("DISTCC_DIR", workspace.path("new/dir")).args(["gcc", "-c", "a.c"]));
+    succeed(
+        workspace
+            .distcc(&daemon.host())
+            .env("DISTCC_DIR", workspace.path("new/dir"))
+            .args(["gcc", "-c", "a.c"]),
+    );
     daemon.wait_for_jobs("COMPILE_OK", 1);
 }
 
@@ -359,10 +385,19 @@ fn the_log_file_gets_the_lines_that_scanners_read() {
     succeed(workspace.distcc(&daemon.host()).env("DISTCC_LOG", &log).args(["gcc", "-c", "a.c"]));
     let text = fs::read_to_string(log).unwrap();
     let host = daemon.host();
-    for line in ["compile from a.c to a.o".to_owned(), format!("exec on {host}: gcc -c a.c -o a.o"), format!("compile a.c on {host} completed ok")] {
-        assert!(text.lines().any(|has| has.starts_with("distcc[") && has.ends_with(&line)), "{line}:\n{text}");
+    for line in [
+        "compile from a.c to a.o".to_owned(),
+        format!("exec on {host}: gcc -c a.c -o a.o"),
+        format!("compile a.c on {host} completed ok"),
+    ] {
+        assert!(
+            text.lines().any(|has| has.starts_with("distcc[") && has.ends_with(&line)),
+            "{line}:\n{text}"
+        );
     }
-    let bytes = text.lines().find_map(|line| line.split("] ").nth(1)?.split_once(" bytes from a.c compiled on 127.0.0.1 in "));
+    let bytes = text
+        .lines()
+        .find_map(|line| line.split("] ").nth(1)?.split_once(" bytes from a.c compiled on 127.0.0.1 in "));
     let (bytes, rest) = bytes.expect(&text);
     assert!(bytes.parse::<usize>().unwrap() > 1000 && rest.ends_with("kB/s"), "{text}");
 }
@@ -383,7 +418,11 @@ fn standard_output_and_unusual_targets() {
     succeed(workspace.distcc(&host).args(["gcc", "-c", "a.c"]));
     assert_eq!(fs::read(workspace.work().join("other")).unwrap(), b"old");
     assert_ne!(object(&workspace, "a.o").unwrap(), b"old");
-    let mode = |name: &str| std::os::unix::fs::PermissionsExt::mode(&fs::metadata(workspace.work().join(name)).unwrap().permissions());
+    let mode = |name: &str| {
+        std::os::unix::fs::PermissionsExt::mode(
+            &fs::metadata(workspace.work().join(name)).unwrap().permissions(),
+        )
+    };
     succeed(workspace.command("gcc").args(["-c", "a.c", "-o", "local.o"]));
     assert_eq!(mode("a.o"), mode("local.o"));
 }

@@ -44,7 +44,10 @@ fn it_answers_stock_vectors_as_stock_does() {
         ask(Version::Plain, "failing"),
         "DONE00000001STAT00000700SERR00000004err\\nSOUT00000004out\\nDOTO00000000"
     );
-    assert_eq!(ask(Version::Plain, "dying"), "DONE00000001STAT00000009SERR00000006dying\\nSOUT00000000DOTO00000000");
+    assert_eq!(
+        ask(Version::Plain, "dying"),
+        "DONE00000001STAT00000009SERR00000006dying\\nSOUT00000000DOTO00000000"
+    );
     assert!(ask(Version::Plain, "nosuchcc").starts_with("DONE00000001STAT00007100SERR"));
     for line in [
         "COMPILE_OK exit:0 sig:0 core:0 ret:0 time:",
@@ -63,7 +66,17 @@ fn daemon_with_servers(workspace: &Workspace, options: &[&str]) -> Daemon {
     let path = format!("{}:/usr/bin:/bin", workspace.path("servers").display());
     command
         .env("PATH", path)
-        .args(["--daemon", "--no-detach", "--log-stderr", "--log-level", "info", "--listen", "127.0.0.1", "--port", "0"])
+        .args([
+            "--daemon",
+            "--no-detach",
+            "--log-stderr",
+            "--log-level",
+            "info",
+            "--listen",
+            "127.0.0.1",
+            "--port",
+            "0",
+        ])
         .arg("--masquerade-dir")
         .arg(workspace.path("masquerade"))
         .args(options);
@@ -140,7 +153,8 @@ fn idle_connections_do_not_delay_a_job() {
     let workspace = Workspace::new("idle");
     let daemon = Daemon::ours(&workspace, &["--jobs", "2"]);
     serve(&workspace, &daemon);
-    let mut idle: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(("127.0.0.1", daemon.port)).unwrap()).collect();
+    let mut idle: Vec<TcpStream> =
+        (0..300).map(|_| TcpStream::connect(("127.0.0.1", daemon.port)).unwrap()).collect();
     for stream in idle.iter_mut().step_by(2) {
         stream.write_all(b"DIST00000001ARGC00000005ARGV").unwrap();
     }
@@ -174,7 +188,9 @@ fn a_client_that_leaves_ends_its_compiler() {
     });
     let start = Instant::now();
     drop(stream);
-    wait_until("both processes have gone", || pids.iter().all(|pid| !fs::exists(format!("/proc/{pid}/exe")).unwrap()));
+    wait_until("both processes have gone", || {
+        pids.iter().all(|pid| !fs::exists(format!("/proc/{pid}/exe")).unwrap())
+    });
     assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
     daemon.wait_for_jobs("CLI_DISCONN", 1);
     workspace.assert_clean();
@@ -188,7 +204,9 @@ fn a_job_can_take_too_long() {
     workspace.script("masquerade/endless", "");
     workspace.script("servers/endless", "#!/bin/sh\nsleep 1000\n");
     let daemon = daemon_with_servers(&workspace, &["--job-lifetime", "1", "--jobs", "1"]);
-    let reply = exchange(daemon.port, &request(Version::Plain, &["endless", "-c", "a.c"], b"int x;\n"), false).unwrap();
+    let reply =
+        exchange(daemon.port, &request(Version::Plain, &["endless", "-c", "a.c"], b"int x;\n"), false)
+            .unwrap();
     let text = String::from_utf8_lossy(&reply);
     assert!(text.starts_with("DONE00000001STAT00007600SERR") && text.contains("--job-lifetime"), "{text}");
     daemon.wait_for_jobs("COMPILE_TIMEOUT", 1);
@@ -231,7 +249,9 @@ fn a_second_sigterm_does_not_wait() {
     let daemon = daemon_with_servers(&workspace, &["--jobs", "2"]);
     let mut stream = TcpStream::connect(("127.0.0.1", daemon.port)).unwrap();
     stream.write_all(&request(Version::Plain, &["endless", "-c", "a.c"], b"int x;\n")).unwrap();
-    wait_until("the compiler runs", || processes_of(&workspace).iter().any(|line| line.contains("sleep 1000")));
+    wait_until("the compiler runs", || {
+        processes_of(&workspace).iter().any(|line| line.contains("sleep 1000"))
+    });
     daemon.signal(libc::SIGTERM);
     std::thread::sleep(Duration::from_millis(200));
     daemon.stop();
@@ -247,10 +267,14 @@ fn a_killed_supervisor_takes_everything_with_it() {
     let daemon = daemon_with_servers(&workspace, &["--jobs", "2"]);
     let mut stream = TcpStream::connect(("127.0.0.1", daemon.port)).unwrap();
     stream.write_all(&request(Version::Plain, &["endless", "-c", "a.c"], b"int x;\n")).unwrap();
-    wait_until("the compiler runs", || processes_of(&workspace).iter().any(|line| line.contains("sleep 1000")));
+    wait_until("the compiler runs", || {
+        processes_of(&workspace).iter().any(|line| line.contains("sleep 1000"))
+    });
     let workers = children(daemon.pid());
     daemon.signal(libc::SIGKILL);
-    wait_until("the workers have gone", || workers.iter().all(|pid| !fs::exists(format!("/proc/{pid}/exe")).unwrap()));
+    wait_until("the workers have gone", || {
+        workers.iter().all(|pid| !fs::exists(format!("/proc/{pid}/exe")).unwrap())
+    });
     workspace.assert_clean();
 }
 
@@ -262,7 +286,9 @@ fn a_killed_worker_is_replaced_and_its_slots_come_back() {
         let workers = children(daemon.pid());
         assert_eq!(workers.len(), 1);
         signal_pid(workers[0], libc::SIGKILL);
-        wait_until("there is another worker", || children(daemon.pid()).first().is_some_and(|pid| *pid != workers[0]));
+        wait_until("there is another worker", || {
+            children(daemon.pid()).first().is_some_and(|pid| *pid != workers[0])
+        });
         serve(&workspace, &daemon);
         daemon.wait_for_jobs("COMPILE_OK", round);
     }
@@ -284,15 +310,21 @@ fn it_leaves_the_terminal_and_keeps_a_pid_file() {
     );
     // When the start command has returned, the port accepts.
     workspace.write("a.c", "int x;\n");
-    succeed(workspace.distcc(&format!("127.0.0.1:{port}")).env("DISTCC_FALLBACK", "0").args(["gcc", "-c", "a.c"]));
+    succeed(
+        workspace.distcc(&format!("127.0.0.1:{port}")).env("DISTCC_FALLBACK", "0").args(["gcc", "-c", "a.c"]),
+    );
     wait_until("the pid file is written", || !fs::read_to_string(&pid_file).unwrap().is_empty());
     let pid: u32 = fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
     assert_eq!(children(pid).len(), 2);
     signal_pid(pid, libc::SIGTERM);
-    wait_until("it has ended", || !fs::exists(format!("/proc/{pid}")).unwrap() || field(pid, "status", "PPid:") == 0);
+    wait_until("it has ended", || {
+        !fs::exists(format!("/proc/{pid}")).unwrap() || field(pid, "status", "PPid:") == 0
+    });
     let log = fs::read_to_string(&log).unwrap();
     assert!(log.contains("COMPILE_OK") && log.contains("preforking daemon started"), "{log}");
-    wait_until("the pid file has gone or is empty", || fs::read_to_string(&pid_file).unwrap_or_default().is_empty());
+    wait_until("the pid file has gone or is empty", || {
+        fs::read_to_string(&pid_file).unwrap_or_default().is_empty()
+    });
 }
 
 #[test]
@@ -355,9 +387,13 @@ fn start_failures_have_their_codes() {
         assert_eq!(code, 101, "{options:?}");
         assert!(text.starts_with("distccd: ERROR: "), "{text}");
     }
-    let output = run(workspace
-        .command(workspace.path("bin/distccd"))
-        .args(["--daemon", "--log-file", "/no/such/dir/log", "--port", "0"]));
+    let output = run(workspace.command(workspace.path("bin/distccd")).args([
+        "--daemon",
+        "--log-file",
+        "/no/such/dir/log",
+        "--port",
+        "0",
+    ]));
     assert_eq!(output.status.code(), Some(107));
     assert!(stderr(&output).contains("/no/such/dir/log"), "{}", explain(&output));
 }
@@ -371,7 +407,8 @@ fn a_compiler_inherits_nothing() {
         "#!/bin/sh\nls -l /proc/self/fd; env; pwd; ulimit -c; umask; while [ \"$1\" != -o ]; do shift; done; : > \"$2\"\n",
     );
     let daemon = daemon_with_servers(&workspace, &[]);
-    let reply = exchange(daemon.port, &request(Version::Plain, &["nosy", "-c", "a.c"], b"int x;\n"), false).unwrap();
+    let reply =
+        exchange(daemon.port, &request(Version::Plain, &["nosy", "-c", "a.c"], b"int x;\n"), false).unwrap();
     let text = String::from_utf8_lossy(&reply);
     assert!(!text.contains("socket:"), "{text}");
     assert!(!text.contains("eventpoll"), "{text}");

@@ -24,7 +24,10 @@ fn interrupting_make_leaves_nothing() {
     let mut objects = Vec::new();
     for at in 0..40 {
         let name = format!("f{at}");
-        workspace.write(&format!("{name}.cc"), &format!("#include <regex>\n#include <map>\nstd::regex r{at}(\"a+b\");\n"));
+        workspace.write(
+            &format!("{name}.cc"),
+            &format!("#include <regex>\n#include <map>\nstd::regex r{at}(\"a+b\");\n"),
+        );
         objects.push(format!("{name}.o"));
     }
     let rule = "%.o: %.cc\n\tdistcc g++ -O1 -c $< -o $@\n";
@@ -97,7 +100,9 @@ fn a_signal_ends_the_client_wherever_it_waits() {
             assert!(start.elapsed() < Duration::from_millis(500), "{what}: {:?}", start.elapsed());
             workspace.assert_clean();
             assert_unlocked(&workspace);
-            wait_until("no compiler is left", || processes_of(&workspace).iter().all(|line| !line.contains("sleep 100")));
+            wait_until("no compiler is left", || {
+                processes_of(&workspace).iter().all(|line| !line.contains("sleep 100"))
+            });
         }
     }
     assert!(!workspace.work().join("a.o").exists());
@@ -108,7 +113,9 @@ fn a_signal_ends_the_client_wherever_it_waits() {
     wait_until("the first works", || workspace.leftovers().len() == 1);
     std::thread::sleep(Duration::from_millis(100));
     let mut waiting: Vec<_> = (2..5)
-        .map(|at| workspace.distcc(&one).args(["gcc", "-c", "a.i", "-o", &format!("{at}.o")]).spawn().unwrap())
+        .map(|at| {
+            workspace.distcc(&one).args(["gcc", "-c", "a.i", "-o", &format!("{at}.o")]).spawn().unwrap()
+        })
         .collect();
     wait_until("the others wait", || workspace.leftovers().len() == 4);
     std::thread::sleep(Duration::from_millis(100));

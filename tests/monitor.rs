@@ -14,7 +14,9 @@ fn slow_server() -> FakeServer {
 
 /// A monitor of one kind sees the job of a client of the other, or the same, in stock's format.
 fn sees(client: Kind, monitor: Kind) {
-    if [client, monitor].contains(&Kind::Stock) && (stock("distcc").is_none() || stock("distccmon-text").is_none()) {
+    if [client, monitor].contains(&Kind::Stock)
+        && (stock("distcc").is_none() || stock("distccmon-text").is_none())
+    {
         return;
     }
     let workspace = Workspace::new("monitor");
@@ -26,10 +28,8 @@ fn sees(client: Kind, monitor: Kind) {
         Kind::Stock => "/usr/bin/distccmon-text".into(),
     };
     // stock's client writes no state before it has a slot; Compile is the phase that lasts.
-    let expected = format!(
-        "{:6}  Compile     hello.c                                       127.0.0.1[0]\n\n",
-        job.id()
-    );
+    let expected =
+        format!("{:6}  Compile     hello.c                                       127.0.0.1[0]\n\n", job.id());
     wait_until("the monitor shows the job", || {
         let output = workspace.command(&program).output().unwrap();
         String::from_utf8(output.stdout).unwrap() == expected

@@ -68,6 +68,9 @@ fn help_fits_a_screen() {
 fn a_closed_output_is_no_crash() {
     let workspace = Workspace::new("closed");
     let distcc = workspace.path("bin/distcc");
-    let output = succeed(workspace.command("bash").args(["-c", &format!("set -o pipefail; '{}' --help | head -n0; '{0}' --help >&-", distcc.display())]));
+    let output = succeed(workspace.command("bash").args([
+        "-c",
+        &format!("set -o pipefail; '{}' --help | head -n0; '{0}' --help >&-", distcc.display()),
+    ]));
     assert_eq!(stderr(&output), "");
 }

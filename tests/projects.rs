@@ -46,7 +46,15 @@ impl Project {
     }
 
     /// Runs make for `targets` with this compiler command; `setting` chooses the client.
-    fn make(&self, workspace: &Workspace, out: &Path, compiler: &str, opt: &str, targets: &[&str], setting: &[(&str, &str)]) {
+    fn make(
+        &self,
+        workspace: &Workspace,
+        out: &Path,
+        compiler: &str,
+        opt: &str,
+        targets: &[&str],
+        setting: &[(&str, &str)],
+    ) {
         let makefile = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/projects/{}.mk", self.name));
         let mut make = workspace.command("make");
         make.args(["-s", "-j4", "-f"])
@@ -66,10 +74,13 @@ impl Project {
         let local = workspace.path("local");
         let compiler = self.compiler.1;
         let targets_in = |out: &Path| -> Vec<String> {
-            targets.iter().map(|target| match target.ends_with(".o") {
-                true => out.join(target).display().to_string(),
-                false => (*target).to_owned(),
-            }).collect()
+            targets
+                .iter()
+                .map(|target| match target.ends_with(".o") {
+                    true => out.join(target).display().to_string(),
+                    false => (*target).to_owned(),
+                })
+                .collect()
         };
         let build = |out: &Path, compiler: &str, setting: &[(&str, &str)]| {
             let words = targets_in(out);
@@ -78,7 +89,9 @@ impl Project {
         };
         build(&local, &format!("{compiler}{split}"), &[]);
         for (client, daemon, option) in ways {
-            let Some(daemon_process) = Daemon::of_kind(*daemon, &workspace, &["--jobs", "4"]) else { continue };
+            let Some(daemon_process) = Daemon::of_kind(*daemon, &workspace, &["--jobs", "4"]) else {
+                continue;
+            };
             let program = match client {
                 Kind::Ours => workspace.path("bin/distcc"),
                 Kind::Stock => match stock("distcc") {
@@ -91,7 +104,8 @@ impl Project {
             let hosts = format!("{}/4{option}", daemon_process.host());
             let setting = [("DISTCC_HOSTS", hosts.as_str()), ("DISTCC_FALLBACK", "0")];
             build(&remote, &format!("{} {compiler}", program.display()), &setting);
-            let count = same_objects(&local, &remote, &way);
+            // Stock writes `x.d` for `-MMD -o dir/x.o` into the wrong directory (reference users.md), so only ours are compared.
+            let count = same_objects(&local, &remote, &way, *client == Kind::Ours);
             // What ran remotely is proven by the daemon's own lines.
             daemon_process.wait_for_jobs("COMPILE_OK", count - self.local);
             assert_eq!(daemon_process.jobs(""), count - self.local, "{way}: {}", daemon_process.log());
@@ -103,9 +117,9 @@ impl Project {
     }
 }
 
-/// Compares every object of two builds, and the dependency files with them.
+/// Compares every object of two builds, and the dependency files if wished.
 #[track_caller]
-fn same_objects(local: &Path, remote: &Path, way: &str) -> usize {
+fn same_objects(local: &Path, remote: &Path, way: &str, with_dependencies: bool) -> usize {
     let mut objects = 0;
     let mut different = Vec::new();
     for entry in fs::read_dir(local).unwrap() {
@@ -116,7 +130,7 @@ fn same_objects(local: &Path, remote: &Path, way: &str) -> usize {
             if fs::read(&path).unwrap() != fs::read(remote.join(&name)).unwrap() {
                 different.push(name);
             }
-        } else if name.ends_with(".d") {
+        } else if name.ends_with(".d") && with_dependencies {
             // They name the object, which lies in another directory.
             let expected = fs::read_to_string(&path).unwrap();
             let expected = expected.replace(&*local.to_string_lossy(), &remote.to_string_lossy());
@@ -148,7 +162,7 @@ fn lua_plain() {
 }
 
 #[test]
-fn lua_lzo_with_debug_information() {
+fn lua_with_debug_information() {
     LUA.compare(DEBUG, &["check"], &LZO_WAYS[..3]);
 }
 

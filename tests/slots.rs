@@ -19,7 +19,11 @@ fn a_freed_slot_is_taken_at_once() {
     let server = parallel_server(sender);
     let jobs: Vec<Child> = (0..JOBS)
         .map(|at| {
-            workspace.distcc(&format!("127.0.0.1:{server}/4")).args(["gcc", "-c", "a.i", "-o", &format!("{at}.o")]).spawn().unwrap()
+            workspace
+                .distcc(&format!("127.0.0.1:{server}/4"))
+                .args(["gcc", "-c", "a.i", "-o", &format!("{at}.o")])
+                .spawn()
+                .unwrap()
         })
         .collect();
     for mut job in jobs {
@@ -42,7 +46,10 @@ fn a_freed_slot_is_taken_at_once() {
     }
     gaps.sort();
     let (median, most) = (gaps[gaps.len() / 2], gaps[gaps.len() * 95 / 100]);
-    eprintln!("a freed slot was taken after {median:?} (median), {most:?} (95 %), {:?} (worst)", gaps.last().unwrap());
+    eprintln!(
+        "a freed slot was taken after {median:?} (median), {most:?} (95 %), {:?} (worst)",
+        gaps.last().unwrap()
+    );
     assert!(median < Duration::from_millis(10), "median {median:?}");
     assert!(*gaps.last().unwrap() < Duration::from_millis(500), "a pause: {gaps:?}");
     workspace.assert_clean();
@@ -84,7 +91,8 @@ fn stock_and_our_clients_share_the_slots() {
     });
     let hosts = format!("127.0.0.1:{}/1", server.port);
     let start = Instant::now();
-    let mut theirs = workspace.client(Kind::Stock, &hosts).args(["gcc", "-c", "a.i", "-o", "theirs.o"]).spawn().unwrap();
+    let mut theirs =
+        workspace.client(Kind::Stock, &hosts).args(["gcc", "-c", "a.i", "-o", "theirs.o"]).spawn().unwrap();
     let lock = workspace.path(&format!("top/lock/cpu_tcp_127.0.0.1_{}_0", server.port));
     wait_until("stock has taken the slot", || lock.exists());
     std::thread::sleep(Duration::from_millis(100));

@@ -310,10 +310,7 @@ mod tests {
             "option -fplugin=x.so is refused: it loads code into the compiler"
         );
         assert_eq!(refusal("gcc -E a.c"), "option -E is refused: it preprocesses only");
-        assert_eq!(
-            refusal("gcc -c -\n a.c"),
-            "option -\\n is refused: it is not known to be harmless"
-        );
+        assert_eq!(refusal("gcc -c -\n a.c"), "option -\\n is refused: it is not known to be harmless");
         assert_eq!(refusal("gcc a.c"), "the command is refused: it has neither -c nor -S");
     }
 

@@ -63,9 +63,7 @@ impl<'a> Wishes<'a> {
                 word,
                 "names a dependency file and more, which gcc and clang read differently",
             )),
-            Some(_) if self.handed_down.is_some() => {
-                Err(Reason::at(word, "names a second dependency file"))
-            }
+            Some(_) if self.handed_down.is_some() => Err(Reason::at(word, "names a second dependency file")),
             Some(file) => {
                 self.handed_down = Some((word, file));
                 Ok(())
@@ -108,8 +106,7 @@ impl<'a> Wishes<'a> {
         let file = match self.file {
             Some(file) => owned(file),
             None => {
-                let named_after =
-                    if job.output_is_given { job.output } else { base_name(job.input) };
+                let named_after = if job.output_is_given { job.output } else { base_name(job.input) };
                 let mut file = owned(without_extension(named_after));
                 file.push(".d");
                 added.extend(["-MF".into(), file.clone()]);

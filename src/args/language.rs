@@ -106,8 +106,7 @@ mod tests {
 
     #[test]
     fn extensions() {
-        let kind =
-            |name: &str| of_file(name.as_bytes()).map(|kind| (kind.language, kind.preprocessed));
+        let kind = |name: &str| of_file(name.as_bytes()).map(|kind| (kind.language, kind.preprocessed));
         assert_eq!(kind("a.c"), Some((Language::C, false)));
         assert_eq!(kind("dir.d/a.b.c++"), Some((Language::Cxx, false)));
         assert_eq!(kind("a.ii"), Some((Language::Cxx, true)));

@@ -124,8 +124,7 @@ pub fn lookup(word: &[u8]) -> Option<(&'static Row, Value)> {
 /// no value to a compiler that knows the option otherwise; then it must not be an option itself.
 /// Compilers put the words of a file for `@file` wherever it stands.
 pub fn distrust(row: &Row, value: &[u8], stands_apart: bool) -> Option<&'static str> {
-    let is_kept =
-        matches!(row.server, Server::Accept | Server::AcceptPath | Server::AcceptAssembly);
+    let is_kept = matches!(row.server, Server::Accept | Server::AcceptPath | Server::AcceptAssembly);
     if row.server == Server::Accept && value.contains(&b'/') {
         Some("holds a path in a place that is not known to be harmless")
     } else if stands_apart && value.starts_with(b"@") {
@@ -150,8 +149,7 @@ pub fn names_directory(row: &Row) -> bool {
 /// Whether every word behind `-Wp,` is a definition or a directory for headers.
 pub fn harmless_for_preprocessor(words: &[u8]) -> bool {
     words.split(|&byte| byte == b',').all(|word| {
-        word.len() > 2
-            && ["-D", "-U", "-I"].iter().any(|option| word.starts_with(option.as_bytes()))
+        word.len() > 2 && ["-D", "-U", "-I"].iter().any(|option| word.starts_with(option.as_bytes()))
     })
 }
 
@@ -188,8 +186,7 @@ const LONGEST_SPELLING: usize = 42;
 use Attach::{Alone, Either, Joined, Separate};
 use Effect::{
     Architecture, AssemblerWords, Assembly, DependencyFile, DependencyPhony, DependencyTarget,
-    DependencyWanted, For, Language, Local, MacroPaths, Object, Output, PreprocessOnly,
-    PreprocessorWords,
+    DependencyWanted, For, Language, Local, MacroPaths, Object, Output, PreprocessOnly, PreprocessorWords,
 };
 use Need::{Both, Compile, Link, Preprocess};
 use Server::{Accept, AcceptAssembly, AcceptPath, Drop, Refuse};

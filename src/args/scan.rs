@@ -168,13 +168,10 @@ impl<'a> Scan<'a> {
                 self.wishes.note_handed_down(word, value)?;
                 Ok(Role::For(Need::Preprocess))
             }
-            Effect::AssemblerWords if options::harmless_for_assembler(value) => {
-                Ok(Role::For(Need::Compile))
+            Effect::AssemblerWords if options::harmless_for_assembler(value) => Ok(Role::For(Need::Compile)),
+            Effect::AssemblerWords => {
+                Err(Reason::at(word, "holds words for the assembler that are not known to be harmless"))
             }
-            Effect::AssemblerWords => Err(Reason::at(
-                word,
-                "holds words for the assembler that are not known to be harmless",
-            )),
         }
     }
 

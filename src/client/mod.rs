@@ -325,7 +325,9 @@ fn attempt(
         return Ok(Attempt::CompileError(status, reply));
     }
     if contains(&reply.stderr, LOST_COMMENT_WARNING) {
-        log::info!("compiling locally: the server's compiler could not see a comment that allows falling through");
+        log::info!(
+            "compiling locally: the server's compiler could not see a comment that allows falling through"
+        );
         return Ok(Attempt::Local(Undone::Quietly));
     }
     desk.set_phase(Phase::Receive);

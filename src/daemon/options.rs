@@ -229,8 +229,12 @@ fn last_of<T: FromStr<Err = Infallible>>(
 }
 
 /// All values of an option with these names, which may be the same one twice.
-fn all<T: FromStr<Err = Infallible>>(args: &mut Arguments, names: [&'static str; 2]) -> Result<Vec<T>, String> {
-    let values = if names[0] == names[1] { args.values_from_str(names[0]) } else { args.values_from_str(names) };
+fn all<T: FromStr<Err = Infallible>>(
+    args: &mut Arguments,
+    names: [&'static str; 2],
+) -> Result<Vec<T>, String> {
+    let values =
+        if names[0] == names[1] { args.values_from_str(names[0]) } else { args.values_from_str(names) };
     values.map_err(|e| match e {
         pico_args::Error::OptionWithoutAValue(name) => format!("{name}: missing argument"),
         other => format!("{}: {other}", names[1]),

@@ -185,7 +185,9 @@ fn parse_host(word: &str) -> Result<Host, String> {
                 "cpp" => host.cpp = true,
                 "down" => host.down = true,
                 "" => {
-                    return Err("an option is missing after the comma; there are lzo, cpp and down".to_owned());
+                    return Err(
+                        "an option is missing after the comma; there are lzo, cpp and down".to_owned()
+                    );
                 }
                 _ if option == "auth" || option.starts_with("auth=") => {
                     return Err("authentication (auth) is not supported; use ssh: @HOST".to_owned());

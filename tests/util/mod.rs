@@ -30,7 +30,8 @@ pub fn stock(name: &str) -> Option<PathBuf> {
     let path = Path::new("/usr/bin").join(name);
     // Our own package may have replaced it; then it is no test partner.
     let output = Command::new(&path).arg("--version").env_remove("DISTCC_HOSTS").output();
-    let is_stock = output.is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains("3.4")) || name == "distccmon-text" && path.exists();
+    let is_stock = output.is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains("3.4"))
+        || name == "distccmon-text" && path.exists();
     if is_stock {
         return Some(path);
     }
@@ -225,7 +226,9 @@ impl Daemon {
         let program = stock("distccd")?;
         let mut command = workspace.command(program);
         command.args(["--daemon", "--no-detach", "--log-stderr", "--log-level", "info", "--nice", "0"]);
-        command.args(["--listen", "127.0.0.1", "--allow", "127.0.0.1", "--port", &free_port().to_string()]).args(options);
+        command
+            .args(["--listen", "127.0.0.1", "--allow", "127.0.0.1", "--port", &free_port().to_string()])
+            .args(options);
         Some(Daemon::start(workspace, &mut command))
     }
 
