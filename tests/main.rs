@@ -19,5 +19,7 @@ mod interrupt;
 mod monitor;
 /// One binary, many names.
 mod multicall;
+/// The commands of the README.
+mod readme;
 /// Many jobs on few slots.
 mod slots;

@@ -10,7 +10,7 @@ use super::Stop;
 use super::remote::HostFailure;
 use crate::backoff::Backoff;
 use crate::hostlist;
-use crate::hosts::{Host, HostList, Place};
+use crate::hosts::{Host, HostList};
 use crate::slots::{self, Slot, Slots};
 use crate::state::{Phase, Writer};
 use crate::topdir::TopDir;

@@ -1,0 +1,48 @@
+# The whole routine of this project. Each target does its own set-up.
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+
+.PHONY: all build demo test lint fuzz static install clean
+
+all: build
+
+# The release binary: target/release/distcc
+build:
+	sh tests/setup.sh build
+	$(CARGO) build --release --locked
+
+# A server on this machine, a C and a C++ project through it, watched and compared
+demo:
+	sh tests/setup.sh demo
+	$(CARGO) build --release --locked
+	sh tests/demo.sh target/release/distcc target/demo
+
+# All tests: units, real processes, interoperability with stock distcc, real projects
+test:
+	sh tests/setup.sh test
+	$(CARGO) test --locked
+
+# What CI insists on besides
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+
+# Fuzz one target for a minute: make fuzz TARGET=request (needs cargo-fuzz and nightly)
+TARGET ?= request
+SECONDS ?= 60
+fuzz:
+	cd tests/fuzz && $(CARGO) +nightly fuzz run $(TARGET) --fuzz-dir . -- -max_total_time=$(SECONDS)
+
+# One static file for this kind of machine
+static:
+	sh cross/static.sh
+
+# One file and its names
+install: build
+	install -D -m 755 target/release/distcc "$(DESTDIR)$(PREFIX)/bin/distcc"
+	for name in distccd distccmon-text; do \
+		ln -sf distcc "$(DESTDIR)$(PREFIX)/bin/$$name"; done
+
+clean:
+	$(CARGO) clean
