@@ -11,6 +11,8 @@ mod args;
 mod attack;
 /// Single jobs of our client: results, failures, fallback.
 mod client;
+/// The inputs that fuzzing has kept.
+mod corpus;
 /// Starting, serving and ending of our daemon.
 mod daemon;
 /// `^C` and signals.

@@ -249,15 +249,16 @@ fn parse_tcp(address: &str) -> Result<(Place, Option<u32>), String> {
     let (mut port, mut slots) = (DEFAULT_PORT, None);
     let mut ports = 0;
     while !rest.is_empty() {
-        let (kind, value) = rest.split_at(1);
+        let mut characters = rest.chars();
+        let (kind, value) = (characters.next(), characters.as_str());
         let end = value.find(['/', ':']).unwrap_or(value.len());
         match kind {
-            "/" => slots = Some(parse_slots(&value[..end])?),
-            ":" if ports == 0 => {
+            Some('/') => slots = Some(parse_slots(&value[..end])?),
+            Some(':') if ports == 0 => {
                 port = parse_port(&value[..end])?;
                 ports += 1;
             }
-            ":" => return Err("more than one port; an IPv6 address stands in brackets: [::1]".to_owned()),
+            Some(':') => return Err("more than one port; an IPv6 address stands in brackets: [::1]".to_owned()),
             _ => return Err(format!("\"{rest}\" after the host: expected /LIMIT or :PORT")),
         }
         rest = &value[end..];

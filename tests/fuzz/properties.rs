@@ -1,0 +1,194 @@
+//! What must hold for any bytes. The fuzz targets look for bytes for which it does not; a test on stable Rust replays the corpus.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use distcc::args::{Verdict, check, scan};
+use distcc::wire::lzo::{Encoder, Error, decompress, max_compressed_len};
+use distcc::wire::{Version, reply, request as wire};
+
+/// Lists the properties with their names, which are those of the corpus folders.
+pub const ALL: [(&str, fn(&[u8])); 6] = [
+    ("command_line", command_line),
+    ("hosts", hosts),
+    ("lzo_decode", lzo_decode),
+    ("lzo_round_trip", lzo_round_trip),
+    ("reply", reply),
+    ("request", request),
+];
+
+/// Of the decoder. Small, so that the fuzzer finds it.
+const CEILING: usize = 1 << 20;
+
+/// The decoder keeps to its ceiling, and what it accepts `lzokay-native` expands alike.
+pub fn lzo_decode(stream: &[u8]) {
+    let mut plain = b"before".to_vec();
+    let result = decompress(stream, &mut plain, CEILING);
+    assert!(plain.starts_with(b"before"));
+    let plain = plain.split_off(6);
+    assert!(plain.len() <= CEILING);
+    if result.is_err() {
+        assert!(plain.is_empty());
+        return;
+    }
+
+    // The wire has no stream for an empty body, and lzokay takes none.
+    if !stream.is_empty() {
+        match lzokay_native::decompress_all(stream, None) {
+            Ok(theirs) => assert_eq!(theirs, plain),
+            Err(_) => assert!(has_odd_end(stream), "lzokay refuses it"),
+        }
+    }
+
+    // Room held already, and a ceiling that leaves no slack, make no difference.
+    let mut exact = Vec::with_capacity(plain.len());
+    decompress(stream, &mut exact, plain.len()).unwrap();
+    assert_eq!(exact, plain);
+    if let Some(ceiling) = plain.len().checked_sub(1) {
+        assert_eq!(decompress(stream, &mut Vec::new(), ceiling), Err(Error::TooLong { ceiling }));
+    }
+}
+
+/// The end marker has a length and literals, of which stock peers, and so we, take no notice. lzokay does.
+fn has_odd_end(stream: &[u8]) -> bool {
+    let Some(before) = stream.strip_suffix(&[0x11, 0, 0]) else {
+        return true;
+    };
+    // `11` may be the last byte of a long length.
+    let length = before.iter().rposition(|&byte| byte != 0);
+    length.is_some_and(|at| before[at] & 0xf7 == 0x10)
+}
+
+/// Any bytes come back, from our decoder and from `lzokay-native`, and the encoder does not remember its past.
+pub fn lzo_round_trip(plain: &[u8]) {
+    // The first half comes before the whole, so that the table is full of near misses.
+    let mut encoder = Encoder::new();
+    encoder.compress(&plain[..plain.len() / 2], &mut Vec::new());
+    let mut stream = Vec::new();
+    encoder.compress(plain, &mut stream);
+    assert!(stream.len() <= max_compressed_len(plain.len()));
+
+    let mut fresh = Vec::new();
+    Encoder::new().compress(plain, &mut fresh);
+    assert_eq!(stream, fresh);
+
+    let mut out = Vec::new();
+    decompress(&stream, &mut out, plain.len()).unwrap();
+    assert_eq!(out, plain);
+    if !plain.is_empty() {
+        assert_eq!(lzokay_native::decompress_all(&stream, None).unwrap(), plain);
+    }
+}
+
+/// A request means the same however it is cut, and comes back when it is encoded again.
+pub fn request(bytes: &[u8]) {
+    let whole = read_request(&[bytes]);
+    let cut = bytes.first().map_or(0, |byte| usize::from(*byte) % (bytes.len() + 1));
+    let (a, b) = bytes.split_at(cut);
+    assert_eq!(read_request(&[a, b]), whole);
+    let singles: Vec<&[u8]> = bytes.chunks(1).collect();
+    assert_eq!(read_request(&singles), whole);
+    if let Ok(Request { version: Some(version), argv, source, complete: true }) = whole {
+        let mut again = Vec::new();
+        wire::encode_head(version, &argv, source.len() as u32, &mut again);
+        again.extend_from_slice(&source);
+        let back = Request { version: Some(version), argv, source, complete: true };
+        assert_eq!(read_request(&[&again]), Ok(back));
+    }
+}
+
+#[derive(Debug, Default, PartialEq)]
+struct Request {
+    version: Option<Version>,
+    argv: Vec<Vec<u8>>,
+    source: Vec<u8>,
+    complete: bool,
+}
+
+/// Which error, not its details: how much of a wrong token is shown depends on how much of it had come.
+type Kind = std::mem::Discriminant<distcc::wire::Error>;
+
+fn read_request(pieces: &[&[u8]]) -> Result<Request, Kind> {
+    let mut decoder = wire::Decoder::new();
+    let mut request = Request::default();
+    for piece in pieces {
+        let mut input = *piece;
+        while let Some(event) = decoder.next(&mut input).map_err(|e| std::mem::discriminant(&e))? {
+            match event {
+                wire::Event::Version(version) => request.version = Some(version),
+                wire::Event::Command(argv) => request.argv = argv,
+                wire::Event::SourceStart(_) => {}
+                wire::Event::Source(bytes) => request.source.extend_from_slice(bytes),
+                wire::Event::End => request.complete = true,
+            }
+        }
+    }
+    Ok(request)
+}
+
+/// A reply means the same however it is cut.
+pub fn reply(bytes: &[u8]) {
+    for version in [Version::Plain, Version::Lzo] {
+        let whole = read_reply(version, &[bytes]);
+        let cut = bytes.last().map_or(0, |byte| usize::from(*byte) % (bytes.len() + 1));
+        let (a, b) = bytes.split_at(cut);
+        assert_eq!(read_reply(version, &[a, b]), whole);
+        let singles: Vec<&[u8]> = bytes.chunks(1).collect();
+        assert_eq!(read_reply(version, &singles), whole);
+    }
+}
+
+type Parts = (Option<u32>, Vec<Vec<u8>>, bool);
+
+fn read_reply(version: Version, pieces: &[&[u8]]) -> Result<Parts, Kind> {
+    let mut decoder = reply::Decoder::new(version);
+    let (mut status, mut parts, mut complete) = (None, Vec::<Vec<u8>>::new(), false);
+    for piece in pieces {
+        let mut input = *piece;
+        while let Some(event) = decoder.next(&mut input).map_err(|e| std::mem::discriminant(&e))? {
+            match event {
+                reply::Event::Status(number) => status = Some(number),
+                reply::Event::PartStart(..) => parts.push(Vec::new()),
+                reply::Event::Bytes(_, bytes) => parts.last_mut().unwrap().extend_from_slice(bytes),
+                reply::Event::PartEnd(_) => {}
+                reply::Event::End => complete = true,
+            }
+        }
+    }
+    Ok((status, parts, complete))
+}
+
+/// Words separated by newlines: what our client sends, our server accepts, and neither falls over anything.
+pub fn command_line(bytes: &[u8]) {
+    let words: Vec<OsString> =
+        bytes.split(|byte| *byte == b'\n').map(|word| OsString::from_vec(word.to_vec())).collect();
+    let as_bytes =
+        |words: &[OsString]| -> Vec<Vec<u8>> { words.iter().map(|word| word.as_bytes().to_vec()).collect() };
+    if let Ok(job) = check(&as_bytes(&words)) {
+        let command = job.command("in.i".as_ref(), "out.o".as_ref());
+        assert_eq!(command.iter().filter(|word| *word == "in.i").count(), 1, "{command:?}");
+        assert_eq!(command.iter().filter(|word| *word == "out.o").count(), 1, "{command:?}");
+    }
+    if let Verdict::Remote(job) = scan(&words) {
+        if words.iter().all(|word| !word.as_bytes().contains(&0)) {
+            let sent = as_bytes(&job.server_argv());
+            assert!(check(&sent).is_ok(), "{:?}: {}", job.server_argv(), check(&sent).unwrap_err());
+        }
+        job.preprocess_argv();
+    }
+}
+
+/// Every entry of a host list is a host that can be used, or a problem with its reason.
+pub fn hosts(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let list = distcc::hosts::parse(text);
+    assert!(
+        list.hosts.iter().all(|host| host.slots >= 1 && !host.name().is_empty() && !host.spec.is_empty())
+    );
+    assert!(list.local_slots >= 1 && list.local_cpp_slots >= 1);
+    assert!(list.problems.iter().all(|problem| problem.line >= 1 && !problem.reason.is_empty()));
+    // A host's own words mean the host.
+    for host in &list.hosts {
+        assert_eq!(distcc::hosts::parse(&host.spec).hosts, [host.clone()]);
+    }
+}
