@@ -1,7 +1,7 @@
 //! Hosts that are left alone for a while after they failed.
 //!
-//! The mark is a file in the lock directory whose modification time is the moment of dislike, as in stock, so both kinds of client
-//! learn from each other. Source: reference `client.md` section 4.4.
+//! The mark is a file in the lock directory whose modification time is the moment of dislike, as in stock, so
+//! both kinds of client learn from each other. Source: reference `client.md` section 4.4.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -23,7 +23,8 @@ pub struct Start<'a> {
     pub max_file_len: Option<u64>,
 }
 
-/// The first executable file called `name` in the directories of `path`. A name with a slash is taken as it is.
+/// The first executable file called `name` in the directories of `path`. A name with a slash is taken as it
+/// is.
 pub fn find(name: &OsStr, path: &OsStr) -> Option<PathBuf> {
     candidates(name, path).find(|candidate| is_executable(candidate))
 }
@@ -41,7 +42,8 @@ pub fn candidates<'a>(name: &'a OsStr, path: &'a OsStr) -> Box<dyn Iterator<Item
     )
 }
 
-/// Starts `program` with `argv` and `env` (`NAME=VALUE`). A script without an interpreter line is run by the shell, as `execvp` does it.
+/// Starts `program` with `argv` and `env` (`NAME=VALUE`). A script without an interpreter line is run by the
+/// shell, as `execvp` does it.
 pub fn spawn(program: &Path, argv: &[OsString], env: &[OsString], start: &Start) -> io::Result<Pid> {
     let words = |words: &[OsString]| words.iter().map(|word| c_string(word)).collect::<io::Result<Vec<_>>>();
     let mut command = Command {

@@ -1,7 +1,7 @@
 //! Exit codes of all personalities, with the numbers and meanings of distcc 3.4.
 //!
-//! Codes below 100 belong to the compiler, 128 and above to a compiler killed by a signal, so a script can tell our own failures
-//! from those of the compile.
+//! Codes below 100 belong to the compiler, 128 and above to a compiler killed by a signal, so a script can
+//! tell our own failures from those of the compile.
 
 use std::process::ExitCode as ProcessExit;
 

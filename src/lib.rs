@@ -1,6 +1,7 @@
 //! distcc in Rust: one package, one binary, many names.
 //!
-//! A job is a value that flows one way. The modules, from the top down; each may use only what stands below it:
+//! A job is a value that flows one way. The modules, from the top down; each may use only what stands below
+//! it:
 //!
 //! ```text
 //! multicall                                              name of the program → personality

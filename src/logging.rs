@@ -1,7 +1,8 @@
 //! The log of each personality, in stock's line format: `PROGRAM[PID] SEVERITYtext`, one `write` per line.
 //!
-//! Messages that concern a user's build and a program's own log are the same thing in distcc: lines on standard error unless a file is
-//! named. The crate `log` has no level "notice", which is the daemon's default; records with the target [`NOTICE`] stand for it.
+//! Messages that concern a user's build and a program's own log are the same thing in distcc: lines on
+//! standard error unless a file is named. The crate `log` has no level "notice", which is the daemon's
+//! default; records with the target [`NOTICE`] stand for it.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -42,7 +43,8 @@ pub fn start(program: &'static str, level: LevelFilter) {
     start_to(program, level, level >= LevelFilter::Info, Destination::Stderr);
 }
 
-/// Starts logging. `notice` shows records of that target even when `level` is below info. A second call has no effect.
+/// Starts logging. `notice` shows records of that target even when `level` is below info. A second call has
+/// no effect.
 pub fn start_to(program: &'static str, level: LevelFilter, notice: bool, destination: Destination) {
     let to_syslog = matches!(destination, Destination::Syslog(_));
     let mut builder = Builder::new();

@@ -1,7 +1,8 @@
 //! One program, many names: the base name of `argv[0]` says who we are.
 //!
-//! Every name of the table is a personality; the binary's own name takes a personality's name as its first word, too (`distcc distccd
-//! --daemon`). A name with `distcc` in it is the client; any other name is a compiler that we masquerade as.
+//! Every name of the table is a personality; the binary's own name takes a personality's name as its first
+//! word, too (`distcc distccd --daemon`). A name with `distcc` in it is the client; any other name is a
+//! compiler that we masquerade as.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;

@@ -1,4 +1,5 @@
-//! Files that vanish unless they are kept: temporary files, job directories, outputs on their way to their name.
+//! Files that vanish unless they are kept: temporary files, job directories, outputs on their way to their
+//! name.
 
 use std::env;
 use std::ffi::OsString;
@@ -49,10 +50,12 @@ impl Drop for PrivateDir {
     }
 }
 
-/// Writes `contents` so that `target` shows all of it or is as it was: into a new file beside it, renamed when complete.
+/// Writes `contents` so that `target` shows all of it or is as it was: into a new file beside it, renamed
+/// when complete.
 ///
-/// As when a compiler writes: the mode is fresh (0666 less the umask), a device or pipe is written to, and missing directories are an
-/// error. Where no file can be made beside the target, the target itself is written.
+/// As when a compiler writes: the mode is fresh (0666 less the umask), a device or pipe is written to, and
+/// missing directories are an error. Where no file can be made beside the target, the target itself is
+/// written.
 pub fn write_whole(target: &Path, contents: &[u8]) -> io::Result<()> {
     let special = fs::metadata(target).is_ok_and(|metadata| {
         let kind = metadata.file_type();

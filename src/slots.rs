@@ -1,12 +1,14 @@
 //! Slots: how many jobs of this user run on a host, and on this machine, at once.
 //!
-//! A slot is a file in the lock directory, taken by a whole-file record lock, with the names and the kind of lock that stock uses, so
-//! both kinds of client share a `DISTCC_DIR`. Slots are tried breadth first: the first slot of every host, then the second of each.
+//! A slot is a file in the lock directory, taken by a whole-file record lock, with the names and the kind of
+//! lock that stock uses, so both kinds of client share a `DISTCC_DIR`. Slots are tried breadth first: the
+//! first slot of every host, then the second of each.
 //!
-//! When all are taken, waiters for the same set of slots queue in the kernel on one byte of the file `queue`, in order of arrival, and
-//! sleep there. Only the one at the head looks, every few milliseconds and at files it holds open, whether a slot has been freed, by
-//! whichever client and however that ended. (A watch with inotify was tried: closing it waits for all processors, up to 12 ms, which is
-//! more than the looking costs.)
+//! When all are taken, waiters for the same set of slots queue in the kernel on one byte of the file `queue`,
+//! in order of arrival, and sleep there. Only the one at the head looks, every few milliseconds and at files
+//! it holds open, whether a slot has been freed, by whichever client and however that ended. (A watch with
+//! inotify was tried: closing it waits for all processors, up to 12 ms, which is more than the looking
+//! costs.)
 
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -53,10 +55,12 @@ impl From<Interrupted> for Error {
     }
 }
 
-/// How often the head of the queue looks. With 4 slots that is 0.05 % of a processor, and a freed slot waits for 2 ms on average.
+/// How often the head of the queue looks. With 4 slots that is 0.05 % of a processor, and a freed slot waits
+/// for 2 ms on average.
 const LOOK_AGAIN: Duration = Duration::from_millis(4);
 
-/// Takes the first free slot of `candidates`, which are not empty; waits if none is free, after calling `blocked` once.
+/// Takes the first free slot of `candidates`, which are not empty; waits if none is free, after calling
+/// `blocked` once.
 ///
 /// # Errors
 /// [`Error::Io`] if the lock directory cannot be used, [`Error::Interrupted`] after a signal.

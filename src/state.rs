@@ -1,7 +1,8 @@
 //! The record of a running job: the client writes it, monitors read it.
 //!
-//! One file per client, `binstate_PID`, in the layout of stock's C struct on the same machine (native byte order and `long`), so that
-//! monitors and clients of both kinds can be mixed. Source: reference `client.md` sections 5.3 and 5.4.
+//! One file per client, `binstate_PID`, in the layout of stock's C struct on the same machine (native byte
+//! order and `long`), so that monitors and clients of both kinds can be mixed. Source: reference `client.md`
+//! sections 5.3 and 5.4.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -185,7 +186,8 @@ impl Drop for Writer {
     }
 }
 
-/// All jobs in `directory`, sorted by host and slot. Left-over records are removed, unreadable ones reported to `complain`.
+/// All jobs in `directory`, sorted by host and slot. Left-over records are removed, unreadable ones reported
+/// to `complain`.
 pub fn read_all(directory: &Path, mut complain: impl FnMut(String)) -> io::Result<Vec<Record>> {
     let mut records = Vec::new();
     for entry in fs::read_dir(directory)? {
@@ -217,7 +219,8 @@ fn read_one(path: &Path) -> Result<Option<Record>, &'static str> {
         Err(_) => return Ok(None),
     };
     let alive = record.as_ref().is_ok_and(|record| process::exists(record.pid));
-    // Stock drops every job that stays in one phase for a minute; a long compile is better shown than forgotten.
+    // Stock drops every job that stays in one phase for a minute; a long compile is better shown than
+    // forgotten.
     if old && !alive {
         let _ = fs::remove_file(path);
         return Ok(None);

@@ -1,7 +1,7 @@
 //! The directory that holds locks, job states and the user's host list: `DISTCC_DIR`, or `~/.distcc`.
 //!
-//! The stock programs use the same places, so both can share them. Where neither exists, transient files go to
-//! `$XDG_RUNTIME_DIR/distcc` instead of making a new directory on a disk.
+//! The stock programs use the same places, so both can share them. Where neither exists, transient files go
+//! to `$XDG_RUNTIME_DIR/distcc` instead of making a new directory on a disk.
 
 use std::env;
 use std::fs;

@@ -1,9 +1,13 @@
 //! Real projects through real clients and daemons: every object is the local compiler's, byte for byte.
 //!
-//! gcc's direct compile and its compile of preprocessed text are the same program but not always the same bytes: text that came out of a
-//! macro has other columns, and columns go into debug information. So objects at `-O2` are compared with those of a plain local gcc, and
-//! objects with `-g` with those of `gcc -no-integrated-cpp`, which preprocesses in a step of its own (measured in tests/projects/README.md:
+//! gcc's direct compile and its compile of preprocessed text are the same program but not always the same
+//! bytes: text that came out of a macro has other columns, and columns go into debug information. So objects
+//! at `-O2` are compared with those of a plain local gcc, and objects with `-g` with those of `gcc
+//! -no-integrated-cpp`, which preprocesses in a step of its own (measured in tests/projects/README.md:
 //! with `-g` every file of these projects differs from the direct compile, and with that option none).
+
+// Through the harness's capture, as only these macros go.
+#![allow(clippy::disallowed_macros)]
 
 mod util;
 
@@ -104,7 +108,8 @@ impl Project {
             let hosts = format!("{}/4{option}", daemon_process.host());
             let setting = [("DISTCC_HOSTS", hosts.as_str()), ("DISTCC_FALLBACK", "0")];
             build(&remote, &format!("{} {compiler}", program.display()), &setting);
-            // Stock writes `x.d` for `-MMD -o dir/x.o` into the wrong directory (reference users.md), so only ours are compared.
+            // Stock writes `x.d` for `-MMD -o dir/x.o` into the wrong directory (reference users.md), so only
+            // ours are compared.
             let count = same_objects(&local, &remote, &way, *client == Kind::Ours);
             // What ran remotely is proven by the daemon's own lines.
             daemon_process.wait_for_jobs("COMPILE_OK", count - self.local);

@@ -3,8 +3,9 @@ use std::path::Path;
 
 use crate::util::*;
 
-/// Every command of the README runs: its `sh` blocks one after the other in a new directory, with only the port replaced, and
-/// `make install` into that directory. `make demo` and `make test`, its two indented commands, are what CI runs.
+/// Every command of the README runs: its `sh` blocks one after the other in a new directory, with only the
+/// port replaced, and `make install` into that directory. `make demo` and `make test`, its two indented
+/// commands, are what CI runs.
 #[test]
 fn every_command_of_the_readme_runs() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -8,7 +8,8 @@ use crate::util::*;
 
 /// 200 clients on 4 slots: no pauses, never more than 4 at once, and the server is never idle for long.
 ///
-/// Measured at the server: the time between the end of one job on a slot and the start of the next. Each job holds its slot for 20 ms.
+/// Measured at the server: the time between the end of one job on a slot and the start of the next. Each job
+/// holds its slot for 20 ms.
 #[test]
 fn a_freed_slot_is_taken_at_once() {
     const JOBS: usize = 200;
@@ -55,7 +56,8 @@ fn a_freed_slot_is_taken_at_once() {
     workspace.assert_clean();
 }
 
-/// A server with a thread per connection, which holds each job for 20 ms and reports from when to when it had it.
+/// A server with a thread per connection, which holds each job for 20 ms and reports from when to when it had
+/// it.
 fn parallel_server(times: std::sync::mpsc::Sender<(Instant, Instant)>) -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -100,7 +102,8 @@ fn stock_and_our_clients_share_the_slots() {
     assert!(theirs.wait().unwrap().success());
     let freed = start.elapsed();
     assert!(ours.wait().unwrap().success());
-    // One after the other: the second took its whole time after the first had ended, and no second of polling besides.
+    // One after the other: the second took its whole time after the first had ended, and no second of polling
+    // besides.
     let second = start.elapsed() - freed;
     assert!(second >= Duration::from_millis(650), "they ran at the same time: {second:?}");
     assert!(second < Duration::from_millis(1500), "a freed slot of stock's was noticed late: {second:?}");

@@ -58,6 +58,11 @@ impl fmt::Display for Reason {
     }
 }
 
+/// A word as [`Printable`].
+pub fn printable(word: &OsStr) -> Printable<'_> {
+    Printable(word.as_bytes())
+}
+
 /// Bytes from a command line, safe for a terminal and a log: one line, no control characters.
 pub struct Printable<'a>(pub &'a [u8]);
 

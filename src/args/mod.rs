@@ -19,6 +19,6 @@ mod strip;
 
 pub use check::{Refusal, ServerJob, check};
 pub use language::{Language, looks_like_file};
-pub use local::{Local, LocalSlot, Reason};
+pub use local::{Local, LocalSlot, Printable, Reason, printable};
 pub use scan::{Verdict, scan};
 pub use strip::Job;

@@ -1,4 +1,5 @@
-//! Which compiler the user means: explicit (`distcc gcc -c a.c`), implicit (`distcc -c a.c`), or masqueraded (`gcc -> distcc`).
+//! Which compiler the user means: explicit (`distcc gcc -c a.c`), implicit (`distcc -c a.c`), or masqueraded
+//! (`gcc -> distcc`).
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -25,7 +26,8 @@ pub struct CompileCommand {
 pub const SAFEGUARD: &str = "_DISTCC_SAFEGUARD";
 
 impl CompileCommand {
-    /// The words after `distcc`: the compiler is the first, or `cc` if they begin with an option, a source or an object.
+    /// The words after `distcc`: the compiler is the first, or `cc` if they begin with an option, a source or
+    /// an object.
     pub fn explicit(args: &[OsString]) -> CompileCommand {
         let first = args.first().map_or(&b""[..], |word| word.as_bytes());
         let implicit = first.starts_with(b"-") || args::looks_like_file(first);
@@ -34,7 +36,8 @@ impl CompileCommand {
         CompileCommand { argv, path: path(), recursion: level, nested: level > 0 }
     }
 
-    /// Called by a compiler's name: the real one is the first of that name in PATH behind the directory of `argv0`.
+    /// Called by a compiler's name: the real one is the first of that name in PATH behind the directory of
+    /// `argv0`.
     pub fn masqueraded(argv0: &OsStr, args: &[OsString]) -> CompileCommand {
         let name = argv0.as_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         let name = OsString::from(OsStr::from_bytes(name));
@@ -69,9 +72,11 @@ fn path() -> OsString {
     env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into())
 }
 
-/// The part of `path` behind our own directory, so that a search meets the real compiler; `None` if we are not in it, or last.
+/// The part of `path` behind our own directory, so that a search meets the real compiler; `None` if we are
+/// not in it, or last.
 ///
-/// Directories are compared by what they are, not by how they are written: `/usr/lib//distcc` is `/usr/lib/distcc`.
+/// Directories are compared by what they are, not by how they are written: `/usr/lib//distcc` is
+/// `/usr/lib/distcc`.
 fn path_behind(argv0: &OsStr, name: &OsStr, path: &OsStr) -> Option<OsString> {
     let dirs: Vec<PathBuf> = env::split_paths(path).collect();
     let own = argv0.as_bytes().contains(&b'/').then(|| Path::new(argv0).parent().unwrap_or(Path::new("/")));

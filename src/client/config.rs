@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use crate::args::printable;
 use crate::logging::{self, Destination};
 
 /// The client's settings.
@@ -51,7 +52,7 @@ pub fn start_logging() {
         Ok(file) => logging::start_to("distcc", level(LevelFilter::Info), true, file),
         Err(e) => {
             logging::start("distcc", level(LevelFilter::Warn));
-            log::error!("cannot open the log file {} (DISTCC_LOG): {e}", path.display());
+            log::error!("cannot open the log file {} (DISTCC_LOG): {e}", printable(&path));
         }
     }
 }
@@ -68,5 +69,5 @@ fn switch(name: &str, default: bool) -> bool {
 fn number(name: &str, default: u64) -> Result<u64, String> {
     let Some(value) = env::var_os(name) else { return Ok(default) };
     let number = value.to_str().and_then(|text| text.trim().parse().ok());
-    number.ok_or_else(|| format!("{name} is \"{}\", not a number of seconds", value.display()))
+    number.ok_or_else(|| format!("{name} is \"{}\", not a number of seconds", printable(&value)))
 }

@@ -111,7 +111,8 @@ impl Desk {
         if list.randomize {
             shuffle(&mut hosts);
         }
-        // Waiting for a server is no use when all are marked; but this machine's own entry alone is no distribution either.
+        // Waiting for a server is no use when all are marked; but this machine's own entry alone is no
+        // distribution either.
         if hosts.is_empty() {
             return no_host(why_no_host(&found.source, list));
         }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::Stop;
 use super::command::CompileCommand;
+use crate::args::printable;
 use crate::compiler::{self, Start};
 use crate::exitcode::ExitCode;
 use crate::sys::process::{self, Pid, WaitStatus};
@@ -14,10 +15,10 @@ use crate::waiting::{Interrupted, retry};
 /// Runs the command with our standard streams, in our process group, and returns how it ended.
 pub fn run(command: &CompileCommand) -> Result<WaitStatus, Stop> {
     let failed = |e: io::Error| {
-        let name = command.argv[0].display();
+        let name = printable(&command.argv[0]);
         Stop::Failed(
             ExitCode::CompilerMissing,
-            format!("cannot run {name}: {e} (searched in PATH {})", command.path.display()),
+            format!("cannot run {name}: {e} (searched in PATH {})", printable(&command.path)),
         )
     };
     let program = command.program().or_else(|| fallback_program(command));
@@ -38,8 +39,8 @@ fn fallback_program(command: &CompileCommand) -> Option<std::path::PathBuf> {
     compiler::find(Path::new(&command.argv[0]).file_name()?, &command.path)
 }
 
-/// Passes the interrupt on, since it may have been sent to us alone, and waits: a compiler removes its half-written output when it is
-/// interrupted, and make must not go on before that.
+/// Passes the interrupt on, since it may have been sent to us alone, and waits: a compiler removes its
+/// half-written output when it is interrupted, and make must not go on before that.
 fn end(pid: Pid, interrupted: Interrupted) -> Stop {
     let _ = pid.kill(interrupted.0);
     for _ in 0..PATIENCE {
@@ -53,5 +54,6 @@ fn end(pid: Pid, interrupted: Interrupted) -> Stop {
     interrupted.into()
 }
 
-/// How many of the alarms that follow an interrupt (every 20 ms, see `sys::signal`) a compiler has to end in: 2 s.
+/// How many of the alarms that follow an interrupt (every 20 ms, see `sys::signal`) a compiler has to end in:
+/// 2 s.
 const PATIENCE: u32 = 100;

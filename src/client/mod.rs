@@ -1,7 +1,7 @@
 //! The client: `argv → verdict → host and slot → preprocess → send → receive → outputs → exit status`.
 //!
-//! Whatever goes wrong remotely ends in a correct local compile, with one line that says why. [`remote`] is one attempt on one host;
-//! this file decides what an attempt's end means.
+//! Whatever goes wrong remotely ends in a correct local compile, with one line that says why. [`remote`] is
+//! one attempt on one host; this file decides what an attempt's end means.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Instant;
 
-use crate::args::{self, Job, LocalSlot, Verdict};
+use crate::args::{self, Job, LocalSlot, Verdict, printable};
 use crate::backoff::Backoff;
 use crate::exitcode::ExitCode;
 use crate::hosts::{Host, Place};
@@ -71,7 +71,7 @@ fn run(command: CompileCommand) -> Ending {
     if command.recursion > 0 {
         log::error!(
             "distcc seems to have invoked itself recursively! {} is distcc again; put the real compiler's directory into PATH behind distcc's",
-            command.argv[0].display()
+            printable(&command.argv[0])
         );
         return ExitCode::Recursion.into();
     }
@@ -160,7 +160,7 @@ fn distribute(command: &CompileCommand, job: &Job) -> Result<WaitStatus, Stop> {
     if let Some((remote, host)) = remote_status.filter(|(remote, _)| *remote != status) {
         log::warn!(
             "{} failed on {host} ({}) but {} locally; compare the compilers' versions",
-            job.input().display(),
+            printable(job.input()),
             Described(remote),
             if status.success() { "compiles".to_owned() } else { format!("ends with {}", Described(status)) }
         );
@@ -180,7 +180,7 @@ fn attempts(
 ) -> Result<Result<WaitStatus, Undone>, Stop> {
     let mut source = Source::NotBegun;
     let mut tried = Vec::new();
-    let file = job.input().display();
+    let file = printable(job.input());
     for _ in 0..MAX_ATTEMPTS {
         let (host, slot) = match desk.pick_host(config.backoff_period, &tried)? {
             Ok(found) => found,
@@ -233,11 +233,12 @@ enum Attempt {
     Local(Undone),
 }
 
-/// gcc lets a `/* fall through */` comment silence this warning, and preprocessing removes comments; so only a local compile knows
-/// whether the warning is true.
+/// gcc lets a `/* fall through */` comment silence this warning, and preprocessing removes comments; so only
+/// a local compile knows whether the warning is true.
 const LOST_COMMENT_WARNING: &[u8] = b"-Wimplicit-fallthrough";
 
-/// Variables that make a compiler write dependency files without an option. The preprocessor would write them with another target.
+/// Variables that make a compiler write dependency files without an option. The preprocessor would write them
+/// with another target.
 const WRITE_DEPENDENCIES: [&str; 2] = ["DEPENDENCIES_OUTPUT", "SUNPRO_DEPENDENCIES"];
 
 /// The source's way through the attempts: preprocessed once, sent as often as needed.
@@ -257,7 +258,7 @@ fn attempt(
     let io_failed = |what: &str, e: io::Error| {
         Attempt::Local(Undone::Because(format!(
             "failed to distribute {}, running locally instead: {what}: {e}",
-            job.input().display()
+            printable(job.input())
         )))
     };
     let begun = match source {
@@ -284,7 +285,7 @@ fn attempt(
             Ok(Ok(preprocessed)) => *source = Source::Ready(preprocessed),
             // Its messages come from the local compile, with everything else that a failing compile does.
             Ok(Err(status)) => {
-                log::info!("preprocessing {} failed with {}", job.input().display(), Described(status));
+                log::info!("preprocessing {} failed with {}", printable(job.input()), Described(status));
                 return Ok(Attempt::Local(Undone::Quietly));
             }
             Err(e) => return Ok(io_failed("cannot preprocess", e)),
@@ -308,7 +309,7 @@ fn attempt(
             let (bytes, seconds) = (preprocessed.text.len(), begun.elapsed().as_secs_f64());
             log::info!(
                 "{bytes} bytes from {} compiled on {} in {seconds:.4}s, rate {:.0}kB/s",
-                job.input().display(),
+                printable(job.input()),
                 host.name(),
                 bytes as f64 / 1024.0 / seconds
             );
@@ -333,7 +334,7 @@ fn attempt(
     desk.set_phase(Phase::Receive);
     if let Err(e) = scratch::write_whole(Path::new(job.output()), &reply.object) {
         // The local compiler says it in its own words, if it fails as well.
-        log::info!("cannot write {}: {e}", job.output().display());
+        log::info!("cannot write {}: {e}", printable(job.output()));
         return Ok(Attempt::Local(Undone::Quietly));
     }
     show(&[(2, &preprocessed.stderr), (1, &reply.stdout), (2, &reply.stderr)]);
@@ -361,7 +362,8 @@ fn exchange(
     }
     desk.set_phase(Phase::Compile);
     let received = connection.receive(version, || desk.set_phase(Phase::Receive));
-    // When the server answered before it had read everything, the answer counts; otherwise the first thing that broke.
+    // When the server answered before it had read everything, the answer counts; otherwise the first thing
+    // that broke.
     match (sent, received) {
         (_, Ok(reply)) => Ok(reply),
         (Err(sending), Err(Failure::Host(_))) => Err(sending),
@@ -379,8 +381,8 @@ fn show(streams: &[(i32, &[u8])]) {
     }
 }
 
-fn base_name(path: &OsStr) -> std::path::Display<'_> {
-    Path::new(Path::new(path).file_name().unwrap_or(path)).display()
+fn base_name(path: &OsStr) -> args::Printable<'_> {
+    printable(Path::new(path).file_name().unwrap_or(path))
 }
 
 /// A wait status in words.

@@ -23,7 +23,8 @@ pub struct Running {
 pub struct Preprocessed {
     /// The text, as the compiler is to see it.
     pub text: Contents,
-    /// Its warnings. They are shown when the job succeeds remotely, and thrown away when a local compile is going to repeat them.
+    /// Its warnings. They are shown when the job succeeds remotely, and thrown away when a local compile is
+    /// going to repeat them.
     pub stderr: Contents,
 }
 

@@ -108,7 +108,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Starts connecting to `host` and returns at once, unless its name has to be looked up. `io_timeout` is for later.
+    /// Starts connecting to `host` and returns at once, unless its name has to be looked up. `io_timeout` is
+    /// for later.
     pub fn start(host: &Host, io_timeout: Duration) -> Result<Connection, HostFailure> {
         let Place::Tcp { name, port } = &host.place else {
             return Err(HostFailure::Unsupported(
@@ -138,7 +139,8 @@ impl Connection {
         loop {
             let failure = match self.finish_address()? {
                 Ok(()) => {
-                    // The whole request is written at once, so there is nothing to gain from waiting for more.
+                    // The whole request is written at once, so there is nothing to gain from waiting for
+                    // more.
                     let _ = self.stream.set_nodelay(true);
                     return Ok(());
                 }
@@ -169,7 +171,8 @@ impl Connection {
 
     /// Sends a whole request. `source` is compressed on the way if the version says so.
     ///
-    /// A server may answer and close before it has read everything: if sending fails, the answer is still worth reading.
+    /// A server may answer and close before it has read everything: if sending fails, the answer is still
+    /// worth reading.
     pub fn send(&mut self, version: Version, argv: &[Vec<u8>], source: &[u8]) -> Result<(), Failure> {
         if source.len() > limits::BODY as usize {
             return Err(HostFailure::TooLarge(source.len()).into());

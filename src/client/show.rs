@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use crate::args::printable;
 use crate::console;
 use crate::exitcode::ExitCode;
 use crate::hostlist;
@@ -51,7 +52,7 @@ pub fn own_option(args: &[OsString]) -> Option<Ending> {
             return Some(show_hosts(|list| format!("{}\n", list.iter().map(|host| host.slots).sum::<u32>())));
         }
         "--scan-includes" | "--show-principal" => {
-            return Some(super::not_built_yet(&format!("distcc {}", first.display())));
+            return Some(super::not_built_yet(&format!("distcc {}", printable(first))));
         }
         _ => return None,
     }

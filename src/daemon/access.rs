@@ -5,7 +5,8 @@ use std::net::{IpAddr, ToSocketAddrs};
 
 use ipnet::{IpNet, Ipv4Net};
 
-/// Loopback and the private ranges: what is allowed when the user names nothing (reference `daemon.md` section 5).
+/// Loopback and the private ranges: what is allowed when the user names nothing (reference `daemon.md`
+/// section 5).
 const PRIVATE: [&str; 7] =
     ["192.168.0.0/16", "10.0.0.0/8", "172.16.0.0/12", "127.0.0.0/8", "fe80::/10", "fc00::/7", "::1/128"];
 
@@ -21,7 +22,8 @@ impl Access {
         Access { ranges: PRIVATE.iter().filter_map(|range| range.parse().ok()).collect() }
     }
 
-    /// From `--allow` values, each one range or several separated by commas or blanks; host names are looked up now.
+    /// From `--allow` values, each one range or several separated by commas or blanks; host names are looked
+    /// up now.
     ///
     /// # Errors
     /// A sentence that names the bad part.
@@ -40,7 +42,8 @@ impl Access {
         self.ranges.extend(other.ranges);
     }
 
-    /// Whether a client at `address` is served. An IPv4 address counts as such when it arrives mapped into IPv6.
+    /// Whether a client at `address` is served. An IPv4 address counts as such when it arrives mapped into
+    /// IPv6.
     pub fn allows(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.ranges.iter().any(|range| range.contains(&address))

@@ -1,7 +1,9 @@
-//! Which compilers may run: a name that one of the masquerade directories lists, found in the daemon's own PATH.
+//! Which compilers may run: a name that one of the masquerade directories lists, found in the daemon's own
+//! PATH.
 //!
-//! An entry of such a directory authorises by its name only, as in stock; what it is or points to does not matter. A path from a client
-//! is accepted only when it leads to the very file that the allowed name leads to.
+//! An entry of such a directory authorises by its name only, as in stock; what it is or points to does not
+//! matter. A path from a client is accepted only when it leads to the very file that the allowed name leads
+//! to.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -9,6 +11,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::args::printable;
 use crate::compiler;
 use crate::daemon::outcome::Refusal;
 use crate::exitcode::ExitCode;
@@ -27,7 +30,8 @@ pub struct Compilers {
 }
 
 impl Compilers {
-    /// With the default directories and `more`. The PATH is `DISTCCD_PATH` or our own, without the directories themselves.
+    /// With the default directories and `more`. The PATH is `DISTCCD_PATH` or our own, without the
+    /// directories themselves.
     pub fn new(more: &[PathBuf], any_name: bool) -> Compilers {
         let dirs: Vec<PathBuf> = DEFAULT_DIRS.iter().map(PathBuf::from).chain(more.iter().cloned()).collect();
         let path = env::var_os("DISTCCD_PATH").or_else(|| env::var_os("PATH")).unwrap_or_default();
@@ -77,7 +81,7 @@ impl Compilers {
                     "{shown} is not allowed here: it is not in {}; allow it with: ln -s ../../bin/distcc {}/{}",
                     self.dirs(),
                     DEFAULT_DIRS[0],
-                    base.display()
+                    printable(base)
                 ),
             ));
         }
@@ -86,13 +90,20 @@ impl Compilers {
             .ok_or_else(|| {
                 Refusal::new(
                     ExitCode::CompilerMissing,
-                    format!("{shown} is not installed here: no such program in PATH {}", self.path.display()),
+                    format!(
+                        "{shown} is not installed here: no such program in PATH {}",
+                        printable(&self.path)
+                    ),
                 )
             })?;
         if name.contains(&b'/') && !same_file(Path::new(OsStr::from_bytes(name)), &program) {
             return Err(Refusal::new(
                 ExitCode::AccessDenied,
-                format!("{shown} is not the {} that is allowed here ({})", base.display(), program.display()),
+                format!(
+                    "{shown} is not the {} that is allowed here ({})",
+                    printable(base),
+                    program.display()
+                ),
             ));
         }
         Ok(program)

@@ -1,7 +1,7 @@
 //! Who compiles next: the supervisor's compile slots as a value, without I/O.
 //!
-//! Jobs of one client address are served in order of arrival; addresses take turns, so that one client's hundred jobs do not keep
-//! another's single job waiting.
+//! Jobs of one client address are served in order of arrival; addresses take turns, so that one client's
+//! hundred jobs do not keep another's single job waiting.
 
 use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
@@ -59,7 +59,7 @@ impl Grants {
     }
 
     /// The next job to start, which has its slot from now on; `None` when no slot is free or nobody waits.
-    pub fn next(&mut self) -> Option<JobId> {
+    pub fn grant_next(&mut self) -> Option<JobId> {
         if self.free == 0 {
             return None;
         }
@@ -89,10 +89,13 @@ mod tests {
     fn slots_are_given_in_order_and_not_twice() {
         let mut grants = Grants::new(2);
         (1..=4).for_each(|job| grants.want(id(job), A));
-        assert_eq!((grants.next(), grants.next(), grants.next()), (Some(id(1)), Some(id(2)), None));
+        assert_eq!(
+            (grants.grant_next(), grants.grant_next(), grants.grant_next()),
+            (Some(id(1)), Some(id(2)), None)
+        );
         grants.give_back(id(1));
         grants.give_back(id(1));
-        assert_eq!((grants.next(), grants.next()), (Some(id(3)), None));
+        assert_eq!((grants.grant_next(), grants.grant_next()), (Some(id(3)), None));
     }
 
     #[test]
@@ -100,7 +103,7 @@ mod tests {
         let mut grants = Grants::new(4);
         (1..=3).for_each(|job| grants.want(id(job), A));
         grants.want(id(9), B);
-        let order: Vec<_> = std::iter::from_fn(|| grants.next()).map(|id| id.job).collect();
+        let order: Vec<_> = std::iter::from_fn(|| grants.grant_next()).map(|id| id.job).collect();
         assert_eq!(order, [1, 9, 2, 3]);
     }
 
@@ -110,7 +113,7 @@ mod tests {
         grants.want(id(1), A);
         grants.want(id(2), A);
         grants.give_back(id(1));
-        assert_eq!(grants.next(), Some(id(2)));
+        assert_eq!(grants.grant_next(), Some(id(2)));
     }
 
     #[test]
@@ -119,11 +122,11 @@ mod tests {
         for worker in 0..2 {
             (1..=2).for_each(|job| grants.want(JobId { worker, job }, A));
         }
-        assert_eq!(grants.next().map(|id| id.worker), Some(0));
-        assert_eq!(grants.next().map(|id| id.worker), Some(0));
+        assert_eq!(grants.grant_next().map(|id| id.worker), Some(0));
+        assert_eq!(grants.grant_next().map(|id| id.worker), Some(0));
         grants.forget_worker(0);
-        assert_eq!(grants.next(), Some(JobId { worker: 1, job: 1 }));
-        assert_eq!(grants.next(), Some(JobId { worker: 1, job: 2 }));
-        assert_eq!(grants.next(), None);
+        assert_eq!(grants.grant_next(), Some(JobId { worker: 1, job: 1 }));
+        assert_eq!(grants.grant_next(), Some(JobId { worker: 1, job: 2 }));
+        assert_eq!(grants.grant_next(), None);
     }
 }

@@ -1,7 +1,8 @@
 //! One compile in its own directory: the source comes in, the compiler runs, the object and messages go out.
 //!
-//! This is the one place where a compiler is started. It gets a private directory (mode 0700) as working and temporary directory, an
-//! environment of a few names, no descriptor but its three streams, no core file, and a process group that can be killed as a whole.
+//! This is the one place where a compiler is started. It gets a private directory (mode 0700) as working and
+//! temporary directory, an environment of a few names, no descriptor but its three streams, no core file, and
+//! a process group that can be killed as a whole.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -83,7 +84,8 @@ impl Compile {
         }
     }
 
-    /// The source is complete: expands it, if it came compressed. `buffer` is the worker's, and its contents do not matter.
+    /// The source is complete: expands it, if it came compressed. `buffer` is the worker's, and its contents
+    /// do not matter.
     pub fn finish_source(&mut self, buffer: &mut Vec<u8>) -> io::Result<Result<(), wire::Error>> {
         if let Source::Compressed(collected) = std::mem::replace(&mut self.source, Source::Complete) {
             buffer.clear();

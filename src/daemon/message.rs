@@ -1,4 +1,5 @@
-//! What supervisor and workers say to each other: one packet each on a socket pair between processes of the same program.
+//! What supervisor and workers say to each other: one packet each on a socket pair between processes of the
+//! same program.
 
 use std::net::{IpAddr, Ipv6Addr};
 

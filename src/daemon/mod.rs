@@ -1,7 +1,8 @@
 //! The daemon: options → log → listen → drop privileges → leave the terminal → supervise workers.
 //!
-//! Each worker runs one event loop (`worker`) in which a job is a [`session`] that decides and a [`job`] that acts; the supervisor hands
-//! out compile slots ([`grants`]). Source for behaviour: reference `daemon.md`; for the shape: `design.md` section 3.
+//! Each worker runs one event loop (`worker`) in which a job is a [`session`] that decides and a [`job`] that
+//! acts; the supervisor hands out compile slots ([`grants`]). Source for behaviour: reference `daemon.md`;
+//! for the shape: `design.md` section 3.
 
 use std::ffi::OsString;
 use std::fs::File;

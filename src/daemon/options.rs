@@ -10,6 +10,7 @@ use std::time::Duration;
 use log::LevelFilter;
 use pico_args::Arguments;
 
+use crate::args::printable;
 use crate::daemon::access::Access;
 use crate::hosts::DEFAULT_PORT;
 use crate::sys::process;
@@ -101,7 +102,8 @@ pub enum Request {
     NotBuiltYet(&'static str),
 }
 
-/// Options of stock that a later version brings; those with a value are of no use to a script without the mode, too.
+/// Options of stock that a later version brings; those with a value are of no use to a script without the
+/// mode, too.
 const LATER: [&str; 7] =
     ["--inetd", "--no-fork", "--stats", "--zeroconf", "--auth", "--lifetime", "--show-principal"];
 
@@ -188,7 +190,7 @@ pub fn parse(args: &[OsString]) -> Result<Request, String> {
     };
     // Words that are no options are ignored, as in stock.
     match args.finish().iter().find(|word| word.as_encoded_bytes().starts_with(b"-")) {
-        Some(word) => Err(format!("{}: unknown option", word.display())),
+        Some(word) => Err(format!("{}: unknown option", printable(word))),
         None => Ok(Request::Serve(Box::new(options))),
     }
 }
@@ -241,7 +243,8 @@ fn all<T: FromStr<Err = Infallible>>(
     })
 }
 
-/// The addresses to bind, best first: every address of this machine through one dual-stack socket where there is IPv6.
+/// The addresses to bind, best first: every address of this machine through one dual-stack socket where there
+/// is IPv6.
 pub fn listen_addresses(options: &Options) -> Result<Vec<SocketAddr>, String> {
     use std::net::{Ipv4Addr, Ipv6Addr, ToSocketAddrs};
 

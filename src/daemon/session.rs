@@ -1,4 +1,5 @@
-//! One connection's job as a state machine without I/O: bytes, a verdict, a slot and a child's end go in; what to do next comes out.
+//! One connection's job as a state machine without I/O: bytes, a verdict, a slot and a child's end go in;
+//! what to do next comes out.
 //!
 //! ```text
 //! Receiving ──request complete──▶ Queued ──slot──▶ Compiling ──child ended──▶ (reply) Over
@@ -15,9 +16,10 @@ use crate::wire::request::{Decoder, Event};
 use crate::wire::{self, Version};
 
 /// Where a job is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// The request is coming in.
+    #[default]
     Receiving,
     /// Complete, waiting for a compile slot.
     Queued,
@@ -41,7 +43,7 @@ pub enum Action<'a> {
 }
 
 /// The state machine.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Session {
     stage: Stage,
     decoder: Decoder,
@@ -53,13 +55,7 @@ pub struct Session {
 impl Session {
     /// For a new connection.
     pub fn new() -> Session {
-        Session {
-            stage: Stage::Receiving,
-            decoder: Decoder::new(),
-            version: None,
-            refusal: None,
-            touched: false,
-        }
+        Session::default()
     }
 
     /// Where the job is.
@@ -77,7 +73,8 @@ impl Session {
         !self.touched
     }
 
-    /// Takes bytes from the front of `input`; `None` when they are used up. Bytes after a complete request are thrown away.
+    /// Takes bytes from the front of `input`; `None` when they are used up. Bytes after a complete request
+    /// are thrown away.
     pub fn take<'a>(&mut self, input: &mut &'a [u8]) -> Option<Action<'a>> {
         self.touched |= !input.is_empty();
         while self.stage == Stage::Receiving {
@@ -104,12 +101,14 @@ impl Session {
         None
     }
 
-    /// The answer to [`Action::Judge`]. A refusal waits until the client has sent everything: it reads nothing before that.
+    /// The answer to [`Action::Judge`]. A refusal waits until the client has sent everything: it reads
+    /// nothing before that.
     pub fn judged(&mut self, refusal: Option<Refusal>) {
         self.refusal = refusal;
     }
 
-    /// The source cannot be used after all. Before the end of the request this waits like [`Session::judged`].
+    /// The source cannot be used after all. Before the end of the request this waits like
+    /// [`Session::judged`].
     pub fn refuse<'a>(&mut self, refusal: Refusal) -> Option<Action<'a>> {
         if self.stage == Stage::Receiving && !self.decoder.is_complete() {
             self.refusal = Some(refusal);

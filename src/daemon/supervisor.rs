@@ -1,7 +1,9 @@
-//! The supervisor: keeps the workers alive and hands out compile slots. It never sees a byte from the network.
+//! The supervisor: keeps the workers alive and hands out compile slots. It never sees a byte from the
+//! network.
 //!
-//! A worker is a fork of this process, so [`run`] returns twice: in the parent when the daemon ends, in each child with what the child needs.
-//! The child's copy of the supervisor is dropped on the way, so that it holds no descriptor of another worker.
+//! A worker is a fork of this process, so [`run`] returns twice: in the parent when the daemon ends, in each
+//! child with what the child needs. The child's copy of the supervisor is dropped on the way, so that it
+//! holds no descriptor of another worker.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -208,7 +210,7 @@ impl Supervisor {
     }
 
     fn grant(&mut self) {
-        while let Some(JobId { worker, job }) = self.grants.next() {
+        while let Some(JobId { worker, job }) = self.grants.grant_next() {
             self.tell(worker, ToWorker::Grant(job));
         }
     }

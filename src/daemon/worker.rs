@@ -1,7 +1,9 @@
-//! A worker: one process, one event loop over the shared listener, its connections, its compilers and the supervisor.
+//! A worker: one process, one event loop over the shared listener, its connections, its compilers and the
+//! supervisor.
 //!
-//! Nothing here blocks but a compiler's spawn. Each connection has a [`Session`] that decides and a [`Compile`] that owns files and child;
-//! the worker moves bytes between them and the socket, keeps the clock, and writes the line per job.
+//! Nothing here blocks but a compiler's spawn. Each connection has a [`Session`] that decides and a
+//! [`Compile`] that owns files and child; the worker moves bytes between them and the socket, keeps the
+//! clock, and writes the line per job.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -68,7 +70,8 @@ struct Worker<'a> {
     policy: &'a Policy,
     connections: HashMap<u32, Connection>,
     children: HashMap<Pid, u32>,
-    /// Connections with bytes left to read, or the listener with connections left to accept: edge-triggered events do not come again.
+    /// Connections with bytes left to read, or the listener with connections left to accept: edge-triggered
+    /// events do not come again.
     unfinished: Vec<Token>,
     next_id: u32,
     encoder: Encoder,
@@ -172,7 +175,8 @@ impl<'a> Worker<'a> {
             Ok(accepted) => accepted,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
             Err(e) => {
-                // The connection may have gone again, or descriptors are short; those that close bring the next event.
+                // The connection may have gone again, or descriptors are short; those that close bring the
+                // next event.
                 log::warn!("cannot accept a connection: {e}");
                 if !matches!(e.raw_os_error(), Some(EMFILE | ENFILE)) {
                     self.unfinished.push(LISTENER);
@@ -193,7 +197,8 @@ impl<'a> Worker<'a> {
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
         let _ = stream.set_nodelay(true);
-        // Edge-triggered: writability is reported when a full socket has room again, and costs nothing before that.
+        // Edge-triggered: writability is reported when a full socket has room again, and costs nothing before
+        // that.
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(e) = self.poll.registry().register(&mut stream, Token(id as usize), interest) {
             log::warn!("cannot watch a connection: {e}");
@@ -222,7 +227,8 @@ impl<'a> Worker<'a> {
     fn signals(&mut self) -> io::Result<()> {
         while let Some(signal) = self.signals.next() {
             if signal != Signal::CHLD {
-                // A terminal's ^C or a service manager's TERM reaches every process; the supervisor's word follows.
+                // A terminal's ^C or a service manager's TERM reaches every process; the supervisor's word
+                // follows.
                 log::debug!("signal {} is the supervisor's business", signal.number());
             }
         }
@@ -339,7 +345,8 @@ impl<'a> Worker<'a> {
     fn client_closed(&mut self, connection: &mut Connection) -> Next {
         match connection.session.client_gone() {
             Some(Action::Finish(outcome)) => connection.outcome = Some(outcome),
-            // A client that half-closes behind a complete request and waits for its reply, or that lingers no longer.
+            // A client that half-closes behind a complete request and waits for its reply, or that lingers no
+            // longer.
             _ if connection.reply.is_some() && !connection.lingering => {
                 connection.outcome = Some(Outcome::ClientGone);
             }
@@ -596,7 +603,8 @@ impl<'a> Worker<'a> {
         }
         let Some(outcome) = &connection.outcome else { return };
         let names = connection.compile.as_ref().map(Compile::names);
-        // Who sends nothing at all, such as a client that finds it must compile locally, or a port scan, is worth a line but no warning.
+        // Who sends nothing at all, such as a client that finds it must compile locally, or a port scan, is
+        // worth a line but no warning.
         if let Some(reason) = outcome.reason().filter(|_| !connection.session.is_untouched()) {
             log::warn!("{}:{}: {reason}", connection.peer.ip().to_canonical(), connection.peer.port());
         }

@@ -8,8 +8,9 @@
 //! # comment
 //! ```
 //!
-//! Stock refuses the whole list for one bad word; here a bad word is a [`Problem`] that names it, and the good hosts are used.
-//! Where the text comes from is `hostlist`'s business. Source: reference `client.md` section 3.
+//! Stock refuses the whole list for one bad word; here a bad word is a [`Problem`] that names it, and the
+//! good hosts are used. Where the text comes from is `hostlist`'s business. Source: reference `client.md`
+//! section 3.
 
 use std::fmt;
 
@@ -258,7 +259,9 @@ fn parse_tcp(address: &str) -> Result<(Place, Option<u32>), String> {
                 port = parse_port(&value[..end])?;
                 ports += 1;
             }
-            Some(':') => return Err("more than one port; an IPv6 address stands in brackets: [::1]".to_owned()),
+            Some(':') => {
+                return Err("more than one port; an IPv6 address stands in brackets: [::1]".to_owned());
+            }
             _ => return Err(format!("\"{rest}\" after the host: expected /LIMIT or :PORT")),
         }
         rest = &value[end..];

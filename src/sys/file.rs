@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use super::{cvt, cvt_len};
 
-/// A file without a name, gone when its last descriptor closes: memory where the kernel has `memfd_create` (3.17), else an unlinked
-/// file in `TMPDIR`.
+/// A file without a name, gone when its last descriptor closes: memory where the kernel has `memfd_create`
+/// (3.17), else an unlinked file in `TMPDIR`.
 pub fn anonymous(name: &CStr) -> io::Result<File> {
     // SAFETY: `name` is a NUL-terminated string that outlives the call; the call takes no other pointer.
     let fd = unsafe {
@@ -27,7 +27,8 @@ pub fn anonymous(name: &CStr) -> io::Result<File> {
 
 /// The bytes of a finished anonymous file.
 ///
-/// Mapped when the file could be sealed, so that nobody can shorten it under the mapping; read into memory otherwise.
+/// Mapped when the file could be sealed, so that nobody can shorten it under the mapping; read into memory
+/// otherwise.
 pub enum Contents {
     /// A sealed file's pages.
     Mapped(Mapping),
@@ -61,7 +62,8 @@ impl Deref for Contents {
     }
 }
 
-/// Forbids every later change of an anonymous file's size and bytes. Fails for files that are not memory files.
+/// Forbids every later change of an anonymous file's size and bytes. Fails for files that are not memory
+/// files.
 fn seal(fd: BorrowedFd) -> io::Result<()> {
     let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL;
     // SAFETY: fcntl with an integer argument touches no memory of ours.
@@ -75,7 +77,8 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    /// `fd` must be sealed against shrinking and writing, which only this module does; `len` is its size and not 0.
+    /// `fd` must be sealed against shrinking and writing, which only this module does; `len` is its size and
+    /// not 0.
     fn new(fd: BorrowedFd, len: usize) -> io::Result<Mapping> {
         // SAFETY: a new private mapping at an address of the kernel's choice cannot touch existing memory.
         let start = unsafe {
@@ -100,8 +103,9 @@ impl Deref for Mapping {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: `start` is the start of a live mapping of `len` readable bytes, unmapped only in `drop`; the file behind it is sealed,
-        // so neither its size nor its bytes change while the slice lives.
+        // SAFETY: `start` is the start of a live mapping of `len` readable bytes, unmapped only in `drop`;
+        // the file behind it is sealed, so neither its size nor its bytes change while the slice
+        // lives.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }
@@ -122,7 +126,8 @@ pub fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     !found.is_null()
 }
 
-/// Copies up to `len` bytes from `file` at `offset` to `to` inside the kernel; `Ok(0)` means that the file ended early.
+/// Copies up to `len` bytes from `file` at `offset` to `to` inside the kernel; `Ok(0)` means that the file
+/// ended early.
 pub fn send_file(to: BorrowedFd, file: BorrowedFd, offset: u64, len: usize) -> io::Result<usize> {
     let mut offset =
         libc::off_t::try_from(offset).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
@@ -139,7 +144,8 @@ pub enum Readiness {
     Write,
 }
 
-/// Waits until `fd` is ready or `timeout` has passed; false means the time passed. A signal ends the wait with `Interrupted`.
+/// Waits until `fd` is ready or `timeout` has passed; false means the time passed. A signal ends the wait
+/// with `Interrupted`.
 pub fn wait_ready(fd: BorrowedFd, readiness: Readiness, timeout: Duration) -> io::Result<bool> {
     let events = match readiness {
         Readiness::Read => libc::POLLIN,
@@ -194,13 +200,15 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(unsafe { (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) })
 }
 
-/// Makes a private directory (mode 0700) whose name is `prefix` and six characters that were not taken, and returns its path.
+/// Makes a private directory (mode 0700) whose name is `prefix` and six characters that were not taken, and
+/// returns its path.
 pub fn private_directory(prefix: &std::path::Path) -> io::Result<std::path::PathBuf> {
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
     let mut template = prefix.as_os_str().as_bytes().to_vec();
     template.extend_from_slice(b"XXXXXX\0");
-    // SAFETY: `template` is NUL-terminated and writable; mkdtemp changes the six characters before the NUL only.
+    // SAFETY: `template` is NUL-terminated and writable; mkdtemp changes the six characters before the NUL
+    // only.
     let made = unsafe { libc::mkdtemp(template.as_mut_ptr().cast()) };
     if made.is_null() {
         return Err(io::Error::last_os_error());
@@ -213,7 +221,8 @@ pub fn private_directory(prefix: &std::path::Path) -> io::Result<std::path::Path
 pub fn close_standard_streams() -> io::Result<()> {
     let null = File::options().read(true).write(true).open("/dev/null")?;
     for fd in 0..=2 {
-        // SAFETY: dup2 on descriptors takes no memory; the three standard ones are nobody's property in this program.
+        // SAFETY: dup2 on descriptors takes no memory; the three standard ones are nobody's property in this
+        // program.
         cvt(unsafe { libc::dup2(null.as_raw_fd(), fd) })?;
     }
     Ok(())

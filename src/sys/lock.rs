@@ -1,7 +1,7 @@
 //! Record locks (`fcntl`), which the stock programs use on the same files.
 //!
-//! Such a lock belongs to the process and dies with it. It is also lost when the process closes *any* descriptor of the file, so a
-//! file is opened once and the lock lives as long as that `File`.
+//! Such a lock belongs to the process and dies with it. It is also lost when the process closes *any*
+//! descriptor of the file, so a file is opened once and the lock lives as long as that `File`.
 
 use std::fs::File;
 use std::io;
@@ -18,7 +18,8 @@ pub enum Range {
     Byte(u32),
 }
 
-/// Takes an exclusive lock if it is free; false means another process holds it. `file` must be open for writing.
+/// Takes an exclusive lock if it is free; false means another process holds it. `file` must be open for
+/// writing.
 pub fn try_lock(file: &File, range: Range) -> io::Result<bool> {
     match set_lock(file, range, libc::F_SETLK) {
         Ok(()) => Ok(true),

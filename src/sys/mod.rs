@@ -1,9 +1,9 @@
 //! The kernel, in our own types. Every libc call and every `unsafe` block of the tree is below this module.
 //!
-//! What it supplies: children and their end (`process`), signals (`signal`), descriptors, anonymous files and their mappings
-//! (`file`), record locks (`lock`), users and privileges (`user`). Sockets come
-//! from `std` and `mio`. Descriptors are owned from the call that made them and close on exec from that call too, so that a compiler
-//! inherits nothing it was not given.
+//! What it supplies: children and their end (`process`), signals (`signal`), descriptors, anonymous files and
+//! their mappings (`file`), record locks (`lock`), users and privileges (`user`). Sockets come
+//! from `std` and `mio`. Descriptors are owned from the call that made them and close on exec from that call
+//! too, so that a compiler inherits nothing it was not given.
 
 use std::io;
 

@@ -94,7 +94,8 @@ impl WaitStatus {
     }
 }
 
-/// A program to start. Nothing of it is inherited but what is named here: descriptors are close-on-exec throughout the program.
+/// A program to start. Nothing of it is inherited but what is named here: descriptors are close-on-exec
+/// throughout the program.
 pub struct Command<'a> {
     /// Path of the program; no search is done.
     pub program: CString,
@@ -116,7 +117,8 @@ pub struct Command<'a> {
     pub max_file_len: Option<u64>,
 }
 
-/// What the child needs, prepared beforehand: between clone and exec it shares our memory and must not allocate.
+/// What the child needs, prepared beforehand: between clone and exec it shares our memory and must not
+/// allocate.
 struct ChildPlan {
     program: *const libc::c_char,
     argv: Vec<*const libc::c_char>,
@@ -136,7 +138,8 @@ struct ChildPlan {
 const CHILD_STACK: usize = 32 * 1024;
 
 impl Command<'_> {
-    /// Starts the program without copying our memory map (a vfork-class clone); returns when it has been executed or has failed to.
+    /// Starts the program without copying our memory map (a vfork-class clone); returns when it has been
+    /// executed or has failed to.
     pub fn spawn(&self) -> io::Result<Pid> {
         let pointers = |words: &[CString]| {
             words.iter().map(|word| word.as_ptr()).chain(std::iter::once(std::ptr::null())).collect()
@@ -157,9 +160,10 @@ impl Command<'_> {
         let mut stack = vec![0u128; CHILD_STACK / size_of::<u128>()];
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
         let blocked = AllBlocked::new();
-        // SAFETY: the child runs `child` on its own stack, whose end is aligned to 16 as every ABI asks, while CLONE_VFORK holds this
-        // thread still until the child has executed or exited; so `plan`, `stack` and `self` outlive its use of them and nobody else
-        // touches them meanwhile. Signals are blocked, so no handler of ours runs in the shared memory.
+        // SAFETY: the child runs `child` on its own stack, whose end is aligned to 16 as every ABI asks,
+        // while CLONE_VFORK holds this thread still until the child has executed or exited; so
+        // `plan`, `stack` and `self` outlive its use of them and nobody else touches them meanwhile.
+        // Signals are blocked, so no handler of ours runs in the shared memory.
         let pid = cvt(unsafe {
             libc::clone(child, stack.as_mut_ptr_range().end.cast(), flags, (&raw mut plan).cast())
         });
@@ -175,10 +179,11 @@ impl Command<'_> {
     }
 }
 
-/// The child between clone and exec. Under an emulator that turns the clone into a fork, the error does not reach the parent, so the
-/// exit code says it too: 110, as everywhere (see `exitcode`).
+/// The child between clone and exec. Under an emulator that turns the clone into a fork, the error does not
+/// reach the parent, so the exit code says it too: 110, as everywhere (see `exitcode`).
 extern "C" fn child(plan: *mut libc::c_void) -> libc::c_int {
-    // SAFETY: `plan` is the parent's live ChildPlan, and the parent stands still; the calls are system calls on prepared pointers.
+    // SAFETY: `plan` is the parent's live ChildPlan, and the parent stands still; the calls are system calls
+    // on prepared pointers.
     unsafe {
         let plan = &mut *plan.cast::<ChildPlan>();
         let Err(error) = become_program(plan);

@@ -1,7 +1,8 @@
 //! Signals, turned into values: a handler only leaves a note; the ordinary flow reads it and returns.
 //!
-//! The client *watches* for interrupts ([`watch_interrupts`]): its blocking calls end with `Interrupted`, and it looks with
-//! [`interrupted`]. The daemon's loops read signals from a pipe ([`SignalPipe`]) like any other event.
+//! The client *watches* for interrupts ([`watch_interrupts`]): its blocking calls end with `Interrupted`, and
+//! it looks with [`interrupted`]. The daemon's loops read signals from a pipe ([`SignalPipe`]) like any other
+//! event.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -33,8 +34,8 @@ impl Signal {
 
     /// The kernel's description, for example `Segmentation fault`.
     pub fn description(self) -> String {
-        // SAFETY: strsignal returns a NUL-terminated string, possibly in storage that its next call reuses; it is copied at once, and
-        // this program has one thread.
+        // SAFETY: strsignal returns a NUL-terminated string, possibly in storage that its next call reuses;
+        // it is copied at once, and this program has one thread.
         let text = unsafe { std::ffi::CStr::from_ptr(libc::strsignal(self.0)) };
         text.to_string_lossy().into_owned()
     }
@@ -49,8 +50,9 @@ static INTERRUPT: AtomicI32 = AtomicI32::new(0);
 /// The writing end of the [`SignalPipe`] in use, -1 if there is none.
 static PIPE: AtomicI32 = AtomicI32::new(-1);
 
-/// From now on an interrupt does not end the process: the blocking call it meets fails with `Interrupted`, and [`interrupted`] tells
-/// which it was. An interrupt that was ignored when the process started (`nohup`) stays ignored.
+/// From now on an interrupt does not end the process: the blocking call it meets fails with `Interrupted`,
+/// and [`interrupted`] tells which it was. An interrupt that was ignored when the process started (`nohup`)
+/// stays ignored.
 pub fn watch_interrupts() -> io::Result<()> {
     for signal in INTERRUPTS {
         if !is_ignored(signal)? {
@@ -68,9 +70,11 @@ pub fn interrupted() -> Option<Signal> {
     }
 }
 
-/// Ends this process the way `signal` would have ended it without a handler, so that a calling shell or make sees the truth.
+/// Ends this process the way `signal` would have ended it without a handler, so that a calling shell or make
+/// sees the truth.
 pub fn die_of(signal: Signal) -> ! {
-    // SAFETY: sigaction-free ways to the same end: default action, unblocked, raised; then exit in case the signal did not kill.
+    // SAFETY: sigaction-free ways to the same end: default action, unblocked, raised; then exit in case the
+    // signal did not kill.
     unsafe {
         libc::signal(signal.0, libc::SIG_DFL);
         let mut set = std::mem::zeroed();
@@ -82,15 +86,16 @@ pub fn die_of(signal: Signal) -> ! {
     }
 }
 
-/// Leaves the note. A signal can arrive just before a blocking call starts, which would then not notice: so the note is followed by
-/// an alarm every 20 ms, which interrupts whatever blocks by then.
+/// Leaves the note. A signal can arrive just before a blocking call starts, which would then not notice: so
+/// the note is followed by an alarm every 20 ms, which interrupts whatever blocks by then.
 extern "C" fn note_interrupt(number: libc::c_int) {
     if number != libc::SIGALRM {
         INTERRUPT.store(number, Ordering::Relaxed);
     }
     let every = libc::timeval { tv_sec: 0, tv_usec: 20_000 };
     let timer = libc::itimerval { it_interval: every, it_value: every };
-    // SAFETY: setitimer is a bare system call, safe in a handler; `timer` lives through it. errno is put back for the interrupted code.
+    // SAFETY: setitimer is a bare system call, safe in a handler; `timer` lives through it. errno is put back
+    // for the interrupted code.
     unsafe {
         let errno = libc::__errno_location();
         let before = *errno;
@@ -106,7 +111,8 @@ pub struct SignalPipe {
 }
 
 impl SignalPipe {
-    /// Catches `signals` into a new pipe. One pipe at a time in a process; a worker makes its own after the fork.
+    /// Catches `signals` into a new pipe. One pipe at a time in a process; a worker makes its own after the
+    /// fork.
     pub fn new(signals: &[Signal]) -> io::Result<SignalPipe> {
         let (read, write) = file::pipe()?;
         PIPE.store(write.as_raw_fd(), Ordering::Relaxed);
@@ -127,7 +133,8 @@ impl SignalPipe {
 
 impl Drop for SignalPipe {
     fn drop(&mut self) {
-        // Only if the handler still writes here: a forked worker drops its parent's pipe after it has made its own.
+        // Only if the handler still writes here: a forked worker drops its parent's pipe after it has made
+        // its own.
         let _ = PIPE.compare_exchange(self.write.as_raw_fd(), -1, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
@@ -141,7 +148,8 @@ impl AsFd for SignalPipe {
 /// Writes the signal's number; a full pipe loses it, but then the loop has hundreds to wake up for.
 extern "C" fn note_in_pipe(number: libc::c_int) {
     let byte = number as u8;
-    // SAFETY: write is safe in a handler; one byte of a live local. errno is put back for the interrupted code.
+    // SAFETY: write is safe in a handler; one byte of a live local. errno is put back for the interrupted
+    // code.
     unsafe {
         let errno = libc::__errno_location();
         let before = *errno;
@@ -151,8 +159,8 @@ extern "C" fn note_in_pipe(number: libc::c_int) {
 }
 
 fn handle(signal: Signal, handler: extern "C" fn(libc::c_int)) -> io::Result<()> {
-    // SAFETY: an all-zero sigaction is valid; the handlers of this module do only what is safe in a handler. No SA_RESTART: a blocking
-    // call must end.
+    // SAFETY: an all-zero sigaction is valid; the handlers of this module do only what is safe in a handler.
+    // No SA_RESTART: a blocking call must end.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = handler as *const () as libc::sighandler_t;
@@ -204,7 +212,8 @@ impl Drop for AllBlocked {
 /// # Safety
 /// Only in such a child: the handlers of the program do not run afterwards.
 pub(super) unsafe fn reset_in_child() {
-    // SAFETY: simple system calls on live locals; failures (KILL, STOP) do not matter. SIGPIPE is what std ignores.
+    // SAFETY: simple system calls on live locals; failures (KILL, STOP) do not matter. SIGPIPE is what std
+    // ignores.
     unsafe {
         for Signal(number) in INTERRUPTS {
             // An ignored interrupt stays ignored: the user said nohup.

@@ -16,8 +16,9 @@ impl Identity {
     /// Looks `name` up in the system's user database; `None` if there is no such user.
     pub fn of_user(name: &str) -> Option<Identity> {
         let name = CString::new(name).ok()?;
-        // SAFETY: `name` is NUL-terminated. The result points into storage that the next look-up reuses; this program has one thread
-        // while it looks users up, and the numbers are copied out before anything else is called.
+        // SAFETY: `name` is NUL-terminated. The result points into storage that the next look-up reuses; this
+        // program has one thread while it looks users up, and the numbers are copied out before
+        // anything else is called.
         unsafe {
             let entry = libc::getpwnam(name.as_ptr());
             entry.as_ref().map(|entry| Identity { uid: entry.pw_uid, gid: entry.pw_gid })
@@ -34,7 +35,8 @@ pub fn is_root() -> bool {
     unsafe { libc::getuid() == 0 || libc::geteuid() == 0 }
 }
 
-/// Becomes `identity` for good: group, supplementary groups, user, then a check that there is no way back, then `no_new_privs`.
+/// Becomes `identity` for good: group, supplementary groups, user, then a check that there is no way back,
+/// then `no_new_privs`.
 pub fn become_user(identity: Identity) -> io::Result<()> {
     // SAFETY: one group, and the count says so; the other calls take integers.
     unsafe {
@@ -49,7 +51,8 @@ pub fn become_user(identity: Identity) -> io::Result<()> {
     Ok(())
 }
 
-/// Forbids this process and its children to gain privileges by running a set-user-id program. Kernels before 3.5 lack it.
+/// Forbids this process and its children to gain privileges by running a set-user-id program. Kernels before
+/// 3.5 lack it.
 pub fn no_new_privileges() {
     // SAFETY: prctl with integer arguments touches no memory of ours.
     unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
@@ -57,7 +60,8 @@ pub fn no_new_privileges() {
 
 /// Makes this process `increment` nicer.
 pub fn be_nice(increment: i32) -> io::Result<()> {
-    // SAFETY: both calls take integers only. setpriority reports errors without the ambiguity of nice(2)'s result.
+    // SAFETY: both calls take integers only. setpriority reports errors without the ambiguity of nice(2)'s
+    // result.
     unsafe {
         let current = libc::getpriority(libc::PRIO_PROCESS, 0);
         cvt(libc::setpriority(libc::PRIO_PROCESS, 0, (current + increment).clamp(-20, 19)))?;

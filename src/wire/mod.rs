@@ -1,8 +1,9 @@
 //! The distcc protocol as values and bytes: no socket, no clock, no file.
 //!
-//! A message is a row of tokens: four capitals and eight hexadecimal digits, and for most tokens as many bytes as the digits say. The
-//! encoders append to a buffer; the decoders ([`request::Decoder`], [`reply::Decoder`]) eat slices of any size and hand out events. Every
-//! length is held against [`limits`] before anything is allocated for it. Client and daemon drive the same objects.
+//! A message is a row of tokens: four capitals and eight hexadecimal digits, and for most tokens as many
+//! bytes as the digits say. The encoders append to a buffer; the decoders ([`request::Decoder`],
+//! [`reply::Decoder`]) eat slices of any size and hand out events. Every length is held against [`limits`]
+//! before anything is allocated for it. Client and daemon drive the same objects.
 //!
 //! Source: reference `protocol.md`, sections 2 to 8.
 

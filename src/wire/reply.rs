@@ -32,7 +32,8 @@ pub fn encode_start(version: Version, status: u32, out: &mut Vec<u8>) {
     Token::Stat.encode(status, out);
 }
 
-/// Appends the token of a body of `len` bytes on the wire; the bytes follow, none for length 0 in every version.
+/// Appends the token of a body of `len` bytes on the wire; the bytes follow, none for length 0 in every
+/// version.
 pub fn encode_part(part: Part, len: u32, out: &mut Vec<u8>) {
     part.token().encode(len, out);
 }
@@ -85,7 +86,8 @@ impl Decoder {
         Decoder { version, state: State::Done, header: Header::default(), failed: false }
     }
 
-    /// The next event, taking its bytes from the front of `input`; `None` when `input` is used up, or the reply has ended.
+    /// The next event, taking its bytes from the front of `input`; `None` when `input` is used up, or the
+    /// reply has ended.
     ///
     /// # Errors
     /// See [`Error`]; the decoder is of no further use then.

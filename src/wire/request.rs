@@ -3,8 +3,8 @@
 use super::token::{Header, digits};
 use super::{Error, Token, Version, limits};
 
-/// Appends everything of a request that stands before the bytes of its source. `source_len` is the source's length on the wire, that
-/// is, compressed if the version compresses.
+/// Appends everything of a request that stands before the bytes of its source. `source_len` is the source's
+/// length on the wire, that is, compressed if the version compresses.
 pub fn encode_head<W: AsRef<[u8]>>(version: Version, argv: &[W], source_len: u32, out: &mut Vec<u8>) {
     Token::Dist.encode(version.number(), out);
     Token::Argc.encode(argv.len() as u32, out);
@@ -70,10 +70,12 @@ impl Decoder {
         Decoder::default()
     }
 
-    /// The next event, taking its bytes from the front of `input`; `None` when `input` is used up, or the request has ended.
+    /// The next event, taking its bytes from the front of `input`; `None` when `input` is used up, or the
+    /// request has ended.
     ///
     /// # Errors
-    /// See [`Error`]; the decoder is of no further use then. Memory held is bounded by the bytes really received and [`limits`].
+    /// See [`Error`]; the decoder is of no further use then. Memory held is bounded by the bytes really
+    /// received and [`limits`].
     pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, Error> {
         loop {
             match self.state {

@@ -71,9 +71,11 @@ impl Header {
         self.filled == 0
     }
 
-    /// Takes what is needed from the front of `input`. The token's number once it is complete, `None` while bytes are missing.
+    /// Takes what is needed from the front of `input`. The token's number once it is complete, `None` while
+    /// bytes are missing.
     ///
-    /// A wrong name is reported as soon as its first wrong byte is here: a peer that speaks another protocol may never send twelve.
+    /// A wrong name is reported as soon as its first wrong byte is here: a peer that speaks another protocol
+    /// may never send twelve.
     pub(super) fn take(&mut self, expected: Token, input: &mut &[u8]) -> Result<Option<u32>, Error> {
         let count = (HEADER_LEN - self.filled).min(input.len());
         let (taken, rest) = input.split_at(count);

@@ -1,4 +1,5 @@
-//! What must hold for any bytes. The fuzz targets look for bytes for which it does not; a test on stable Rust replays the corpus.
+//! What must hold for any bytes. The fuzz targets look for bytes for which it does not; a test on stable Rust
+//! replays the corpus.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -7,8 +8,11 @@ use distcc::args::{Verdict, check, scan};
 use distcc::wire::lzo::{Encoder, Error, decompress, max_compressed_len};
 use distcc::wire::{Version, reply, request as wire};
 
+/// Holds, or panics.
+pub type Property = fn(&[u8]);
+
 /// Lists the properties with their names, which are those of the corpus folders.
-pub const ALL: [(&str, fn(&[u8])); 6] = [
+pub const ALL: [(&str, Property); 6] = [
     ("command_line", command_line),
     ("hosts", hosts),
     ("lzo_decode", lzo_decode),
@@ -59,7 +63,8 @@ fn has_odd_end(stream: &[u8]) -> bool {
     length.is_some_and(|at| before[at] & 0xf7 == 0x10)
 }
 
-/// Any bytes come back, from our decoder and from `lzokay-native`, and the encoder does not remember its past.
+/// Any bytes come back, from our decoder and from `lzokay-native`, and the encoder does not remember its
+/// past.
 pub fn lzo_round_trip(plain: &[u8]) {
     // The first half comes before the whole, so that the table is full of near misses.
     let mut encoder = Encoder::new();
@@ -189,6 +194,6 @@ pub fn hosts(bytes: &[u8]) {
     assert!(list.problems.iter().all(|problem| problem.line >= 1 && !problem.reason.is_empty()));
     // A host's own words mean the host.
     for host in &list.hosts {
-        assert_eq!(distcc::hosts::parse(&host.spec).hosts, [host.clone()]);
+        assert_eq!(distcc::hosts::parse(&host.spec).hosts, std::slice::from_ref(host));
     }
 }

@@ -1,4 +1,5 @@
-//! A fresh directory per test, daemons and clients of both kinds as real processes, and failures that explain themselves.
+//! A fresh directory per test, daemons and clients of both kinds as real processes, and failures that explain
+//! themselves.
 
 // Two test binaries share this module, and neither needs all of it.
 #![allow(dead_code)]
@@ -255,8 +256,8 @@ impl Daemon {
         String::from_utf8_lossy(&text).into_owned()
     }
 
-    /// How many jobs ended with this word. The line of a job is written after its answer, so a caller that has just seen the answer
-    /// waits for the line with [`Daemon::wait_for_jobs`].
+    /// How many jobs ended with this word. The line of a job is written after its answer, so a caller that
+    /// has just seen the answer waits for the line with [`Daemon::wait_for_jobs`].
     pub fn jobs(&self, word: &str) -> usize {
         self.log().lines().filter(|line| line.contains("dcc_job_summary") && line.contains(word)).count()
     }
@@ -355,7 +356,8 @@ pub fn all_processes() -> Vec<(u32, u32)> {
         .collect()
 }
 
-/// Command lines of processes that mention `needle`, such as a workspace's path in their environment or arguments.
+/// Command lines of processes that mention `needle`, such as a workspace's path in their environment or
+/// arguments.
 pub fn processes_of(workspace: &Workspace) -> Vec<String> {
     let needle = workspace.path("").to_string_lossy().into_owned();
     all_processes()

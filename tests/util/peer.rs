@@ -1,4 +1,5 @@
-//! The other end of the wire as a test needs it: a server that misbehaves, and a client that sends bytes of its own.
+//! The other end of the wire as a test needs it: a server that misbehaves, and a client that sends bytes of
+//! its own.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};

@@ -1,7 +1,7 @@
 //! The decoder. Its input comes from a peer and is not trusted in any way.
 //!
-//! All multi-byte values are little-endian. `S` is the number of literals that followed the instruction before: 0 to
-//! 3 after a match, 4 after a run of literals, 0 at the start.
+//! All multi-byte values are little-endian. `S` is the number of literals that followed the instruction
+//! before: 0 to 3 after a match, 4 after a run of literals, 0 at the start.
 //!
 //! | opcode `b` | if | meaning |
 //! |---|---|---|
@@ -13,8 +13,8 @@
 //! | `20..=3f` | | length `(b & 31) + 2`, or 33 + *more* if `b & 31` = 0; 16 bits `v`; distance `(v >> 2) + 1`; `v & 3` literals |
 //! | `40..=ff` | | next byte `h`; match of `(b >> 5) + 1` at `8h + ((b >> 2) & 7) + 1`; `b & 3` literals |
 //!
-//! *More* is 255 for each zero byte, and the non-zero byte after them. The end marker's length and literals have no
-//! meaning; liblzo2 takes no notice of them (tried on the library), and neither do we.
+//! *More* is 255 for each zero byte, and the non-zero byte after them. The end marker's length and literals
+//! have no meaning; liblzo2 takes no notice of them (tried on the library), and neither do we.
 
 use std::cmp::Ordering::{Equal, Greater, Less};
 use std::{error, fmt};
@@ -57,9 +57,9 @@ impl error::Error for Error {}
 
 /// Appends the expansion of `input`, one complete stream, to `out`.
 ///
-/// An empty input stands for an empty body. The expansion may be `ceiling` bytes long, not counting what `out` held
-/// before. Memory follows the data: it is taken as the expansion grows, and no length in the stream is believed
-/// before there is something to copy. Room reserved by the caller is used first.
+/// An empty input stands for an empty body. The expansion may be `ceiling` bytes long, not counting what
+/// `out` held before. Memory follows the data: it is taken as the expansion grows, and no length in the
+/// stream is believed before there is something to copy. Room reserved by the caller is used first.
 ///
 /// On an error `out` is left as long as it was.
 pub fn decompress(input: &[u8], out: &mut Vec<u8>, ceiling: usize) -> Result<(), Error> {
@@ -69,8 +69,8 @@ pub fn decompress(input: &[u8], out: &mut Vec<u8>, ceiling: usize) -> Result<(),
     expanded.map(drop)
 }
 
-/// Returns the length of the expansion. What lies beyond it in `out`, or all of it on an error, is the caller's to
-/// cut.
+/// Returns the length of the expansion. What lies beyond it in `out`, or all of it on an error, is the
+/// caller's to cut.
 fn expand(input: &[u8], out: &mut Vec<u8>, ceiling: usize) -> Result<usize, Error> {
     let start = out.len();
     let Some(&first) = input.first() else {
@@ -78,7 +78,8 @@ fn expand(input: &[u8], out: &mut Vec<u8>, ceiling: usize) -> Result<usize, Erro
     };
     // Preprocessed text shrinks to about a quarter.
     reserve(out, start, input.len().saturating_mul(4).min(ceiling), ceiling)?;
-    // The expansion; longer than what is written, so that copies may overshoot. `written <= buffer.len() <= ceiling`
+    // The expansion; longer than what is written, so that copies may overshoot. `written <= buffer.len() <=
+    // ceiling`
     let mut buffer = &mut out[start..];
     let mut written = 0;
     // `read <= input.len()`
@@ -86,7 +87,8 @@ fn expand(input: &[u8], out: &mut Vec<u8>, ceiling: usize) -> Result<usize, Erro
     // S above, as a number of literals that are yet to be copied while an instruction is at work.
     let mut literals = 0;
 
-    // Makes sure that `$count` more bytes may be written, and if the ceiling allows that there is slack after them.
+    // Makes sure that `$count` more bytes may be written, and if the ceiling allows that there is slack after
+    // them.
     macro_rules! make_room {
         ($count:expr) => {
             if buffer.len() - written < $count + SLACK {
@@ -208,8 +210,8 @@ fn expand(input: &[u8], out: &mut Vec<u8>, ceiling: usize) -> Result<usize, Erro
     }
 }
 
-/// The bytes from `at` on: an opcode and, unless a long length comes between, all that belongs to it. Zeros stand for
-/// what lies beyond the end.
+/// The bytes from `at` on: an opcode and, unless a long length comes between, all that belongs to it. Zeros
+/// stand for what lies beyond the end.
 fn head(input: &[u8], at: usize) -> u64 {
     let rest = input.get(at..).unwrap_or_default();
     match rest.first_chunk::<8>() {
@@ -235,7 +237,8 @@ fn more(input: &[u8], read: &mut usize, ceiling: usize) -> Result<usize, Error> 
             return Ok(length + usize::from(byte));
         }
         length += 255;
-        // Keeps sums in range. A length above the ceiling is no error yet, as the end marker has one without meaning.
+        // Keeps sums in range. A length above the ceiling is no error yet, as the end marker has one without
+        // meaning.
         if length > isize::MAX as usize {
             return Err(Error::TooLong { ceiling });
         }
@@ -280,7 +283,8 @@ fn copy_match(buffer: &mut [u8], at: usize, distance: usize, length: usize) {
     }
 }
 
-/// Lengthens the expansion in `out` to at least `need` bytes, or to the ceiling if that is less, and returns it.
+/// Lengthens the expansion in `out` to at least `need` bytes, or to the ceiling if that is less, and returns
+/// it.
 ///
 /// Fills in steps which stay in the processor's cache until they are overwritten.
 #[cold]
@@ -356,11 +360,13 @@ mod tests {
 
     #[test]
     fn low_opcodes_depend_on_the_literals_before() {
-        // Two literals, a match of 2 at distance 2 with one literal, another match of 2, a run of literals, the end.
+        // Two literals, a match of 2 at distance 2 with one literal, another match of 2, a run of literals,
+        // the end.
         let stream = bytes("1361 62 0500 63 0400 01 64656667 110000");
         assert_eq!(expanded(&stream, 11).unwrap(), b"ababcbcdefg");
 
-        // A run of 2050 literals, a match of 3 at distance 2050 with three literals, a match of 2 at distance 1025.
+        // A run of 2050 literals, a match of 3 at distance 2050 with three literals, a match of 2 at distance
+        // 1025.
         let plain = samples::random(2050, 6);
         let mut stream = bytes("00 00000000000000 f7");
         stream.extend(&plain);
@@ -378,7 +384,8 @@ mod tests {
         let mut stream = Vec::new();
         Encoder::new().compress(&plain, &mut stream);
         stream.truncate(stream.len() - 3);
-        // The farthest, of 8 with one literal; 16385 of 9 + 2; 32768 of 3, whose sixteen bits are 0, with none.
+        // The farthest, of 8 with one literal; 16385 of 9 + 2; 32768 of 3, whose sixteen bits are 0, with
+        // none.
         stream.extend(bytes("1e fdff 78 10 02 0400 19 0000 110000"));
         let mut wanted = plain.clone();
         wanted.extend(&plain[..8]);

@@ -4,8 +4,8 @@ use super::{END, FAR, MIDDLE, NEAR};
 
 /// Largest number of bytes [`Encoder::compress`] can append for `len` input bytes.
 ///
-/// A match never takes more bytes than it stands for, but it may cut a literal run in two, which costs one byte more
-/// per 23 of input at worst; a long run costs one byte per 255. A sixteenth covers both.
+/// A match never takes more bytes than it stands for, but it may cut a literal run in two, which costs one
+/// byte more per 23 of input at worst; a long run costs one byte per 255. A sixteenth covers both.
 pub fn max_compressed_len(len: usize) -> usize {
     len.saturating_add(len / 16).saturating_add(64)
 }
@@ -15,8 +15,9 @@ pub fn max_compressed_len(len: usize) -> usize {
 /// Nothing of one input is remembered for the next: the same input always yields the same bytes.
 #[derive(Debug, Clone)]
 pub struct Encoder {
-    /// For each hash, the low 16 bits of the position where it was seen last. The high bits are implied: no match
-    /// reaches back 65536 bytes. An entry that is stale or was never written costs one vain comparison.
+    /// For each hash, the low 16 bits of the position where it was seen last. The high bits are implied: no
+    /// match reaches back 65536 bytes. An entry that is stale or was never written costs one vain
+    /// comparison.
     heads: Box<[u16; 1 << HASH_BITS]>,
 }
 
@@ -129,13 +130,14 @@ impl<'a> Writer<'a> {
         Self { out, start, at: start, limit: start.saturating_add(max_compressed_len(input_len)) }
     }
 
-    /// Writes the literals `input[from..to]` and a match after them. `length` is at least 4, there is at least one
-    /// literal if this is the first instruction.
+    /// Writes the literals `input[from..to]` and a match after them. `length` is at least 4, there is at
+    /// least one literal if this is the first instruction.
     fn sequence(&mut self, input: &[u8], from: usize, to: usize, distance: usize, length: usize) {
         let count = to - from;
         let short = short_match(distance, length);
         if let (true, Some((word, size))) = (self.at > self.start && count <= 16, short) {
-            // Nearly all sequences. In a window of known size nothing needs a check, and hardly anything a branch.
+            // Nearly all sequences. In a window of known size nothing needs a check, and hardly anything a
+            // branch.
             let window = self.out[self.at - 2..].first_chunk_mut::<32>();
             let literals = input[from..].first_chunk::<16>();
             if let (Some(window), Some(literals)) = (window, literals) {
@@ -167,7 +169,8 @@ impl<'a> Writer<'a> {
         self.out.truncate(self.at + END.len());
     }
 
-    /// Lets `out` reach past the next instruction with this many literals, its match, and what a copy overshoots.
+    /// Lets `out` reach past the next instruction with this many literals, its match, and what a copy
+    /// overshoots.
     fn make_room(&mut self, literals: usize) {
         let need = literals + literals / 128 + SLACK;
         if self.out.len() - self.at < need {
@@ -189,7 +192,8 @@ impl<'a> Writer<'a> {
             0 => return,
             // The first opcode of a stream has a meaning of its own.
             1..=238 if self.at == self.start => self.put(17 + count as u8),
-            // The match before has room for them: in its opcode if it takes two bytes, else in its low distance byte.
+            // The match before has room for them: in its opcode if it takes two bytes, else in its low
+            // distance byte.
             1..=3 => self.out[self.at - 2] |= count as u8,
             4..=18 => self.put(count as u8 - 3),
             _ => {
@@ -252,8 +256,8 @@ fn short_match(distance: usize, length: usize) -> Option<(u32, usize)> {
     }
 }
 
-/// 8192 entries of two bytes leave half of the usual first-level cache to the input. Twice as many gain 0.3 % on text
-/// and 1.4 % on machine code, and cost 2 % and 10 % of the speed.
+/// 8192 entries of two bytes leave half of the usual first-level cache to the input. Twice as many gain 0.3 %
+/// on text and 1.4 % on machine code, and cost 2 % and 10 % of the speed.
 const HASH_BITS: u32 = 13;
 
 /// After `1 << SKIP_SHIFT` bytes without a match the search makes steps of two, and so on.

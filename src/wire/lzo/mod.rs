@@ -1,19 +1,21 @@
 //! LZO1X: how protocol 2 and 3 compress a body.
 //!
-//! One body is one complete raw stream: no magic, no size, no checksum, and always the end marker `11 00 00`. An
-//! empty body is sent as length 0 with no stream at all, so [`Encoder::compress`] appends nothing for it and
-//! [`decompress`] accepts it (as well as the bare end marker).
+//! One body is one complete raw stream: no magic, no size, no checksum, and always the end marker `11 00 00`.
+//! An empty body is sent as length 0 with no stream at all, so [`Encoder::compress`] appends nothing for it
+//! and [`decompress`] accepts it (as well as the bare end marker).
 //!
-//! The encoder works for speed, in the class of LZO1X-1: one pass, one candidate per position. Whoever wants density
-//! instead must look elsewhere; any valid LZO1X stream is understood by every peer. The decoder treats its input as
-//! hostile: it reports, never panics, and keeps to the ceiling it is given. Neither of them does any IO.
+//! The encoder works for speed, in the class of LZO1X-1: one pass, one candidate per position. Whoever wants
+//! density instead must look elsewhere; any valid LZO1X stream is understood by every peer. The decoder
+//! treats its input as hostile: it reports, never panics, and keeps to the ceiling it is given. Neither of
+//! them does any IO.
 //!
 //! # The format
 //!
-//! A stream is a row of instructions, each either a run of literals or a match (copy `length` bytes from `distance`
-//! bytes back, possibly overlapping its own output). A match names up to three literals which follow it. What the
-//! opcodes `00..=0f` mean depends on how many literals the instruction before left behind: see the table in
-//! `decode.rs`. Written from our own notes on the bytes that stock peers exchange, with no sight of LZO's source.
+//! A stream is a row of instructions, each either a run of literals or a match (copy `length` bytes from
+//! `distance` bytes back, possibly overlapping its own output). A match names up to three literals which
+//! follow it. What the opcodes `00..=0f` mean depends on how many literals the instruction before left
+//! behind: see the table in `decode.rs`. Written from our own notes on the bytes that stock peers exchange,
+//! with no sight of LZO's source.
 
 pub use self::decode::{Error, decompress};
 pub use self::encode::{Encoder, max_compressed_len};
