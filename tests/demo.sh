@@ -12,6 +12,7 @@ jobs=$(($(getconf _NPROCESSORS_ONLN) + 2))
 
 rm -rf "$dir/bin" "$dir/local" "$dir/remote" "$dir/state" "$dir/log" "$dir/server.log"
 mkdir -p "$dir/bin" "$dir/state"
+: >"$dir/server.log"
 ln -s "$binary" "$dir/bin/distcc"
 ln -s "$binary" "$dir/bin/distccd"
 ln -s "$binary" "$dir/bin/distccmon-text"

@@ -19,7 +19,9 @@ use crate::sys::user::{self, Identity};
 use crate::{client, console};
 
 pub mod access;
+mod answer;
 mod compilers;
+mod connection;
 pub mod grants;
 mod job;
 pub mod message;

@@ -6,31 +6,28 @@
 //! clock, and writes the line per job.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpListener;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::args;
 use crate::daemon::access::Access;
+use crate::daemon::answer::Answers;
 use crate::daemon::compilers::Compilers;
+use crate::daemon::connection::{Connection, Next, SILENCE};
 use crate::daemon::job::{self, Compile};
 use crate::daemon::message::{self, ToSupervisor, ToWorker};
 use crate::daemon::outcome::{Outcome, Refusal, Summary};
-use crate::daemon::session::{Action, Session, Stage};
+use crate::daemon::session::{Action, Stage};
 use crate::exitcode::ExitCode;
 use crate::logging::NOTICE;
 use crate::sys::file::{self, Readiness};
 use crate::sys::process::{self, Pid, WaitStatus};
 use crate::sys::signal::{Signal, SignalPipe};
-use crate::wire::lzo::{self, Encoder};
-use crate::wire::reply::{self, Part};
-use crate::wire::{Version, limits};
 
 /// What all workers of a daemon know.
 #[derive(Debug)]
@@ -47,14 +44,10 @@ const LISTENER: Token = Token(usize::MAX);
 const SUPERVISOR: Token = Token(usize::MAX - 1);
 const SIGNALS: Token = Token(usize::MAX - 2);
 
-/// A client that neither sends nor takes anything for so long is let go.
-const SILENCE: Duration = Duration::from_secs(300);
-/// How long a client may go on sending what is thrown away, after an answer to a request that is none.
-const LINGER: Duration = Duration::from_secs(3);
 /// How much of one connection is read before the others have their turn.
 const READ_AT_ONCE: usize = 1 << 20;
-/// A buffer that a large job has grown beyond this is given back.
-const KEPT_BUFFER: usize = 1 << 20;
+/// The longest sleep of the event loop, far below what the kernel's timeout can express.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
 /// Runs until the supervisor says drain or stop, or is gone.
 pub fn run(listener: TcpListener, supervisor: OwnedFd, policy: &Policy) -> io::Result<()> {
@@ -74,40 +67,7 @@ struct Worker<'a> {
     /// events do not come again.
     unfinished: Vec<Token>,
     next_id: u32,
-    encoder: Encoder,
-    buffer: Vec<u8>,
-}
-
-struct Connection {
-    stream: TcpStream,
-    peer: SocketAddr,
-    session: Session,
-    compile: Option<Compile>,
-    /// The supervisor has been asked for a slot.
-    slot: bool,
-    reply: Option<Reply>,
-    outcome: Option<Outcome>,
-    started: Instant,
-    /// When the phase must have moved on.
-    deadline: Instant,
-    /// Only waiting for the client to close.
-    lingering: bool,
-}
-
-/// An answer on its way out.
-struct Reply {
-    head: Vec<u8>,
-    sent: usize,
-    object: Option<(File, u64, u64)>,
-    /// The client may still be sending: closing at once would throw the answer away.
-    linger: bool,
-}
-
-/// Whether a connection goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
-    Keep,
-    Close,
+    answers: Answers,
 }
 
 impl<'a> Worker<'a> {
@@ -128,8 +88,7 @@ impl<'a> Worker<'a> {
             children: HashMap::new(),
             unfinished: Vec::new(),
             next_id: 0,
-            encoder: Encoder::new(),
-            buffer: Vec::new(),
+            answers: Answers::new(),
         })
     }
 
@@ -165,7 +124,8 @@ impl<'a> Worker<'a> {
         }
         let first = self.connections.values().map(|connection| connection.deadline).min()?;
         // A millisecond more, so that the deadline has passed when the wait ends.
-        Some(first.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
+        let left = first.saturating_duration_since(Instant::now()).min(LONGEST_SLEEP);
+        Some(left + Duration::from_millis(1))
     }
 
     /// Accepts one connection; the next comes with the next turn, so that other workers get theirs.
@@ -204,22 +164,7 @@ impl<'a> Worker<'a> {
             log::warn!("cannot watch a connection: {e}");
             return;
         }
-        let now = Instant::now();
-        self.connections.insert(
-            id,
-            Connection {
-                stream,
-                peer,
-                session: Session::new(),
-                compile: None,
-                slot: false,
-                reply: None,
-                outcome: None,
-                started: now,
-                deadline: now + SILENCE,
-                lingering: false,
-            },
-        );
+        self.connections.insert(id, Connection::new(stream, peer));
         // The request usually lies there already.
         self.serve(id);
     }
@@ -402,9 +347,7 @@ impl<'a> Worker<'a> {
     /// The request is complete.
     fn received(&mut self, id: u32, connection: &mut Connection) -> Next {
         let Some(compile) = &mut connection.compile else { return Next::Close };
-        let finished = compile.finish_source(&mut self.buffer);
-        self.trim_buffer();
-        let refused = match finished {
+        let refused = match self.answers.finish_source(compile) {
             Ok(Ok(())) => None,
             Ok(Err(error)) => connection.session.give_up(Outcome::BadRequest(error)),
             Err(e) => connection.session.refuse(cannot("store the source", &e)),
@@ -473,14 +416,14 @@ impl<'a> Worker<'a> {
         let (Some(version), Some((status, text))) = (connection.session.version(), answer) else {
             return Next::Close;
         };
-        let reply = if let (Some(Outcome::Compiled(_)), Some(compile)) =
+        let mut reply = if let (Some(Outcome::Compiled(_)), Some(compile)) =
             (&connection.outcome, &mut connection.compile)
         {
-            match self.reply_with_results(version, status, compile) {
+            match self.answers.with_results(version, status, compile) {
                 Ok(reply) => reply,
                 Err(e) => {
                     let refusal = cannot("return the result", &e);
-                    let reply = self.reply_with_text(
+                    let reply = self.answers.with_text(
                         version,
                         WaitStatus::exited(refusal.code as u8),
                         &format!("distccd: {}\n", refusal.text),
@@ -490,75 +433,12 @@ impl<'a> Worker<'a> {
                 }
             }
         } else {
-            self.reply_with_text(version, status, &text)
+            self.answers.with_text(version, status, &text)
         };
-        connection.reply = Some(Reply { linger, ..reply });
+        reply.linger = linger;
+        connection.reply = Some(reply);
         connection.deadline = Instant::now() + SILENCE;
         connection.write()
-    }
-
-    fn reply_with_text(&mut self, version: Version, status: WaitStatus, text: &str) -> Reply {
-        let mut head = Vec::new();
-        reply::encode_start(version, status.raw(), &mut head);
-        self.encode_part(version, Part::Stderr, text.as_bytes(), &mut head);
-        reply::encode_part(Part::Stdout, 0, &mut head);
-        reply::encode_part(Part::Object, 0, &mut head);
-        Reply { head, sent: 0, object: None, linger: false }
-    }
-
-    fn reply_with_results(
-        &mut self,
-        version: Version,
-        status: WaitStatus,
-        compile: &mut Compile,
-    ) -> io::Result<Reply> {
-        let results = compile.results()?;
-        let mut head = Vec::new();
-        reply::encode_start(version, status.raw(), &mut head);
-        self.encode_part(version, Part::Stderr, bounded(&results.stderr)?, &mut head);
-        self.encode_part(version, Part::Stdout, bounded(&results.stdout)?, &mut head);
-        if !status.success() {
-            reply::encode_part(Part::Object, 0, &mut head);
-            return Ok(Reply { head, sent: 0, object: None, linger: false });
-        }
-        let mut object = results.object.ok_or_else(|| io::Error::other("the compiler made no object"))?;
-        let len = object.metadata()?.len();
-        let wire_len = u32::try_from(len).ok().filter(|len| *len <= limits::BODY);
-        let wire_len = wire_len
-            .ok_or_else(|| io::Error::other(format!("the object has {len} bytes, which is too much")))?;
-        if !version.compressed() {
-            reply::encode_part(Part::Object, wire_len, &mut head);
-            return Ok(Reply { head, sent: 0, object: Some((object, 0, len)), linger: false });
-        }
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.clear();
-        let read = object.read_to_end(&mut buffer);
-        self.encode_part(version, Part::Object, &buffer, &mut head);
-        self.buffer = buffer;
-        self.trim_buffer();
-        read?;
-        Ok(Reply { head, sent: 0, object: None, linger: false })
-    }
-
-    fn encode_part(&mut self, version: Version, part: Part, bytes: &[u8], out: &mut Vec<u8>) {
-        if !version.compressed() {
-            reply::encode_part(part, bytes.len() as u32, out);
-            out.extend_from_slice(bytes);
-            return;
-        }
-        let start = out.len();
-        out.reserve(lzo::max_compressed_len(bytes.len()) + 64);
-        reply::encode_part(part, 0, out);
-        let body = out.len();
-        self.encoder.compress(bytes, out);
-        let len = (out.len() - body) as u32;
-        reply::patch_len(&mut out[start..body], len);
-    }
-
-    fn trim_buffer(&mut self) {
-        if self.buffer.capacity() > KEPT_BUFFER {
-            self.buffer = Vec::new();
-        }
     }
 
     /// Ends connections whose time is over.
@@ -620,58 +500,6 @@ const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 const EMFILE: i32 = 24;
 const ENFILE: i32 = 23;
 
-impl Connection {
-    /// Sends what can be sent of the reply.
-    fn write(&mut self) -> Next {
-        let Some(reply) = &mut self.reply else { return Next::Keep };
-        loop {
-            let result = if reply.sent < reply.head.len() {
-                self.stream.write(&reply.head[reply.sent..]).map(|count| reply.sent += count)
-            } else if let Some((object, offset, left)) =
-                reply.object.as_mut().filter(|(_, _, left)| *left > 0)
-            {
-                let most = (*left).min(1 << 30) as usize;
-                match file::send_file(self.stream.as_fd(), object.as_fd(), *offset, most) {
-                    // The object has become shorter than it was: the client must not take it for complete.
-                    Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-                    Ok(count) => {
-                        *offset += count as u64;
-                        *left -= count as u64;
-                        Ok(())
-                    }
-                    Err(e) => Err(e),
-                }
-            } else if reply.linger {
-                self.reply = None;
-                self.lingering = true;
-                self.deadline = Instant::now() + LINGER;
-                return match self.stream.shutdown(std::net::Shutdown::Write) {
-                    Ok(()) => Next::Keep,
-                    Err(_) => Next::Close,
-                };
-            } else {
-                return Next::Close;
-            };
-            match result {
-                Ok(()) => self.deadline = Instant::now() + SILENCE,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Next::Keep,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => {
-                    self.outcome = Some(Outcome::ClientGone);
-                    return Next::Close;
-                }
-            }
-        }
-    }
-}
-
 fn cannot(what: &str, error: &io::Error) -> Refusal {
     Refusal::new(ExitCode::IoError, format!("this server cannot {what}: {error}"))
-}
-
-fn bounded(bytes: &[u8]) -> io::Result<&[u8]> {
-    if bytes.len() > limits::BODY as usize {
-        return Err(io::Error::other("the compiler's messages are too long"));
-    }
-    Ok(bytes)
 }

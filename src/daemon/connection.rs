@@ -1,0 +1,140 @@
+//! A connection in a worker: its socket, its job, its clock, and the answer on its way out.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+
+use crate::daemon::job::Compile;
+use crate::daemon::outcome::Outcome;
+use crate::daemon::session::Session;
+use crate::sys::file;
+
+/// A client that neither sends nor takes anything for so long is let go.
+pub const SILENCE: Duration = Duration::from_secs(300);
+/// How long a client may go on sending what is thrown away, after an answer to a request that is none.
+const LINGER: Duration = Duration::from_secs(3);
+
+/// One client's connection.
+pub struct Connection {
+    /// The socket, which does not block.
+    pub stream: TcpStream,
+    /// Whose it is.
+    pub peer: SocketAddr,
+    /// What its bytes mean.
+    pub session: Session,
+    /// Its job, once the command is accepted.
+    pub compile: Option<Compile>,
+    /// The supervisor has been asked for a slot.
+    pub slot: bool,
+    /// The answer, while it is being sent.
+    pub reply: Option<Reply>,
+    /// How the job ended, once decided.
+    pub outcome: Option<Outcome>,
+    /// When it was accepted.
+    pub started: Instant,
+    /// When the phase must have moved on.
+    pub deadline: Instant,
+    /// Only waiting for the client to close.
+    pub lingering: bool,
+}
+
+/// An answer on its way out.
+pub struct Reply {
+    head: Vec<u8>,
+    sent: usize,
+    /// The object that follows the head as it is: offset and bytes left.
+    object: Option<(File, u64, u64)>,
+    /// The client may still be sending: closing at once would throw the answer away.
+    pub linger: bool,
+}
+
+/// Whether a connection goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// It does.
+    Keep,
+    /// It is over.
+    Close,
+}
+
+impl Reply {
+    /// `head`, then so many bytes of the file from its start.
+    pub fn new(head: Vec<u8>, object: Option<(File, u64)>) -> Reply {
+        Reply { head, sent: 0, object: object.map(|(file, len)| (file, 0, len)), linger: false }
+    }
+}
+
+impl Connection {
+    /// A connection that has just been accepted.
+    pub fn new(stream: TcpStream, peer: SocketAddr) -> Connection {
+        let now = Instant::now();
+        Connection {
+            stream,
+            peer,
+            session: Session::new(),
+            compile: None,
+            slot: false,
+            reply: None,
+            outcome: None,
+            started: now,
+            deadline: now + SILENCE,
+            lingering: false,
+        }
+    }
+
+    /// Sends what can be sent of the reply.
+    pub fn write(&mut self) -> Next {
+        let Some(reply) = &mut self.reply else { return Next::Keep };
+        loop {
+            let result = match reply.step(&mut self.stream) {
+                Some(result) => result,
+                None if reply.linger => return self.linger(),
+                None => return Next::Close,
+            };
+            match result {
+                Ok(()) => self.deadline = Instant::now() + SILENCE,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Next::Keep,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    self.outcome = Some(Outcome::ClientGone);
+                    return Next::Close;
+                }
+            }
+        }
+    }
+
+    fn linger(&mut self) -> Next {
+        self.reply = None;
+        self.lingering = true;
+        self.deadline = Instant::now() + LINGER;
+        match self.stream.shutdown(Shutdown::Write) {
+            Ok(()) => Next::Keep,
+            Err(_) => Next::Close,
+        }
+    }
+}
+
+impl Reply {
+    /// One call to the kernel; `None` when everything is sent.
+    fn step(&mut self, stream: &mut TcpStream) -> Option<io::Result<()>> {
+        if self.sent < self.head.len() {
+            return Some(stream.write(&self.head[self.sent..]).map(|count| self.sent += count));
+        }
+        let (object, offset, left) = self.object.as_mut().filter(|(_, _, left)| *left > 0)?;
+        let most = (*left).min(1 << 30) as usize;
+        Some(match file::send_file(stream.as_fd(), object.as_fd(), *offset, most) {
+            // The object has become shorter than it was: the client must not take it for complete.
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
+                *offset += count as u64;
+                *left -= count as u64;
+                Ok(())
+            }
+            Err(e) => Err(e),
+        })
+    }
+}
