@@ -426,3 +426,51 @@ fn standard_output_and_unusual_targets() {
     succeed(workspace.command("gcc").args(["-c", "a.c", "-o", "local.o"]));
     assert_eq!(mode("a.o"), mode("local.o"));
 }
+
+#[test]
+fn every_form_of_a_host_reaches_it() {
+    let workspace = Workspace::new("forms");
+    workspace.write("a.c", GOOD);
+    let daemon = Daemon::ours(&workspace, &[]);
+    let port = daemon.port;
+    let forms = [
+        format!("127.0.0.1:{port}"),
+        format!("127.0.0.1:{port}/3"),
+        format!("127.0.0.1/3:{port}"),
+        format!("127.0.0.1/3:{port},lzo"),
+        format!("localhost:{port}"),
+        format!("--randomize localhost:{port},lzo 127.0.0.1:{port}/2"),
+        format!("# comment\n127.0.0.1:{port} # another\n"),
+        format!("127.0.0.1:1,down 127.0.0.1:{port}"),
+        // Pump mode is not built: the host is used without it.
+        format!("127.0.0.1:{port},cpp,lzo"),
+    ];
+    for (at, hosts) in forms.iter().enumerate() {
+        let output = succeed(workspace.distcc(hosts).env("DISTCC_FALLBACK", "0").args(["gcc", "-c", "a.c"]));
+        assert_eq!(own_lines(&output), [""; 0], "{hosts}");
+        daemon.wait_for_jobs("COMPILE_OK", at + 1);
+    }
+    // With IPv6, where this machine has it.
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        eprintln!("SKIPPED: this machine has no IPv6 loopback");
+        return;
+    }
+    let mut command = workspace.command(workspace.path("bin/distccd"));
+    command.args(["--daemon", "--no-detach", "--log-stderr", "--log-level", "info", "--port", "0"]);
+    let everywhere = Daemon::start(&workspace, &mut command);
+    for (at, name) in ["[::1]", "127.0.0.1"].into_iter().enumerate() {
+        let hosts = format!("{name}:{}", everywhere.port);
+        succeed(workspace.distcc(&hosts).env("DISTCC_FALLBACK", "0").args(["gcc", "-c", "a.c"]));
+        everywhere.wait_for_jobs("COMPILE_OK", at + 1);
+    }
+}
+
+#[test]
+fn localhost_in_the_list_is_this_machine() {
+    let workspace = Workspace::new("localhost");
+    workspace.write("a.c", GOOD);
+    let output = succeed(workspace.distcc("localhost/2").args(["gcc", "-c", "a.c"]));
+    assert_eq!(own_lines(&output), [""; 0]);
+    assert!(object(&workspace, "a.o").is_some());
+    assert!(workspace.path("top/lock/cpu_localhost_0").exists());
+}

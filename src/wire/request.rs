@@ -188,6 +188,27 @@ mod tests {
         assert_eq!(out.escape_ascii().to_string(), STOCK_HEAD.escape_ascii().to_string());
     }
 
+    /// `protocol.md` section 8.2: the same job from a stock client with compression, body included.
+    #[test]
+    fn a_compressed_request_of_stock_is_understood() {
+        let body = b"\x07# 0 \"t.c\"\n\x84\x01\x07<built-in>\xe0\x02\x09command-line\x90\x02\x00\x12\
+            1 \"/usr/include/stdc-predef.h\" 1 3 4\xd0\x09,\xec\x00\x05 2\n# 1 \"\x94\x0d\x00\x05\
+            int f(void){return 1;}\n\x11\x00\x00";
+        let mut bytes = STOCK_HEAD.to_vec();
+        bytes[11] = b'2';
+        patch_source_len(&mut bytes, body.len() as u32);
+        assert_eq!(body.len(), 0x7b);
+        bytes.extend_from_slice(body);
+        let request = owned_request_events(&[&bytes]).unwrap();
+        assert_eq!(request.version, Some(Version::Lzo));
+        let mut source = Vec::new();
+        crate::wire::lzo::decompress(&request.source, &mut source, 1000).unwrap();
+        let source = String::from_utf8(source).unwrap();
+        assert_eq!(source.len(), 143);
+        assert!(source.starts_with("# 0 \"t.c\"\n# 0 \"<built-in>\"\n"), "{source}");
+        assert!(source.ends_with("# 1 \"t.c\"\nint f(void){return 1;}\n"), "{source}");
+    }
+
     #[test]
     fn any_split_gives_the_same_events() {
         let mut request = STOCK_HEAD.to_vec();
