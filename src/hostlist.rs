@@ -29,20 +29,23 @@ pub struct Found {
 /// A sentence that says where was looked, or why the file found cannot be used.
 pub fn find(top: Option<&TopDir>) -> Result<Found, String> {
     if let Some(text) = env::var_os("DISTCC_HOSTS") {
-        let text = text.into_string().map_err(|_| "DISTCC_HOSTS is not valid UTF-8".to_owned())?;
-        return Ok(Found { list: hosts::parse(&text), source: "$DISTCC_HOSTS".to_owned() });
+        // A byte that is no UTF-8 can only be in a comment or spoil its own word.
+        return Ok(Found { list: hosts::parse(&text.to_string_lossy()), source: "$DISTCC_HOSTS".to_owned() });
     }
     let user_file = top.map(TopDir::hosts_file);
     for path in user_file.iter().map(PathBuf::as_path).chain([Path::new(SYSTEM_FILE)]) {
         let Ok(file) = File::open(path) else { continue };
-        let mut text = String::new();
+        let mut text = Vec::new();
         file.take(MAX_FILE + 1)
-            .read_to_string(&mut text)
+            .read_to_end(&mut text)
             .map_err(|e| format!("cannot read the host list {}: {e}", path.display()))?;
         if text.len() as u64 > MAX_FILE {
             return Err(format!("the host list {} is larger than 1 MiB", path.display()));
         }
-        return Ok(Found { list: hosts::parse(&text), source: path.display().to_string() });
+        return Ok(Found {
+            list: hosts::parse(&String::from_utf8_lossy(&text)),
+            source: path.display().to_string(),
+        });
     }
     let user_file = user_file.map(|path| format!(" nor {}", path.display())).unwrap_or_default();
     Err(format!("there is no host list: neither $DISTCC_HOSTS{user_file} nor {SYSTEM_FILE} exists"))

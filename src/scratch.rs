@@ -5,10 +5,10 @@ use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::sys::file::private_directory;
+use crate::sys::file::{is_writable, private_directory};
 
 /// Where temporary files go: `TMPDIR`, or `/tmp` if that is unset or empty.
 pub fn directory() -> PathBuf {
@@ -50,19 +50,47 @@ impl Drop for PrivateDir {
     }
 }
 
-/// Writes `contents` so that `target` shows all of it or is as it was: into a new file beside it, renamed
-/// when complete.
+/// Removes the directories of this user in `parent` whose name `is_left_over`.
+pub fn sweep(parent: &Path, is_left_over: impl Fn(&str) -> bool) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for path in entries.filter_map(|entry| entry.ok()).map(|entry| entry.path()) {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let ours = name.is_some_and(&is_left_over)
+            && fs::symlink_metadata(&path).is_ok_and(|metadata| {
+                metadata.is_dir() && metadata.uid() == crate::sys::user::effective_user()
+            });
+        if ours {
+            match fs::remove_dir_all(&path) {
+                Ok(()) => log::info!("removed the left-over directory {}", path.display()),
+                Err(e) => log::warn!("cannot remove the left-over directory {}: {e}", path.display()),
+            }
+        }
+    }
+}
+
+/// Writes `contents` so that `target` shows all of it or is as it was: into a new file beside it, renamed when complete.
 ///
-/// As when a compiler writes: the mode is fresh (0666 less the umask), a device or pipe is written to, and
-/// missing directories are an error. Where no file can be made beside the target, the target itself is
-/// written.
-pub fn write_whole(target: &Path, contents: &[u8]) -> io::Result<()> {
+/// As when a compiler writes: the mode is fresh (0666 less the umask), a device or pipe is written to, a link that
+/// leads nowhere makes what it names, and missing directories are an error. With `in_place` (assembler text, which
+/// compilers write themselves) an existing file stays the same file, and a link is followed. Where no file can be made
+/// beside the target, the target itself is written.
+///
+/// # Errors
+/// Also for a target that may not be written: compilers differ in what they do then, so the local one decides.
+pub fn write_output(target: &Path, contents: &[u8], in_place: bool) -> io::Result<()> {
+    let exists = fs::symlink_metadata(target).is_ok();
+    if exists && fs::metadata(target).is_ok() && !is_writable(target) {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
     let special = fs::metadata(target).is_ok_and(|metadata| {
         let kind = metadata.file_type();
         kind.is_char_device() || kind.is_fifo() || kind.is_block_device() || kind.is_socket()
     });
     if special {
         return OpenOptions::new().write(true).open(target)?.write_all(contents);
+    }
+    if exists && (in_place || fs::metadata(target).is_err()) {
+        return File::create(target)?.write_all(contents);
     }
     let mut name = OsString::from(format!(".distcc_{}_", std::process::id()));
     name.push(target.file_name().unwrap_or_default());
@@ -107,10 +135,10 @@ mod tests {
     fn an_output_is_replaced_whole() {
         let dir = PrivateDir::new(&env::temp_dir(), "distcc_test_").unwrap();
         let target = dir.path().join("a.o");
-        write_whole(&target, b"one").unwrap();
+        write_output(&target, b"one", false).unwrap();
         let link = dir.path().join("hard");
         fs::hard_link(&target, &link).unwrap();
-        write_whole(&target, b"two").unwrap();
+        write_output(&target, b"two", false).unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"two");
         assert_eq!(fs::read(&link).unwrap(), b"one");
         let names = fs::read_dir(dir.path()).unwrap().count();
@@ -118,15 +146,29 @@ mod tests {
     }
 
     #[test]
+    fn links_are_followed_where_a_compiler_follows_them() {
+        let dir = PrivateDir::new(&env::temp_dir(), "distcc_test_").unwrap();
+        let (real, link) = (dir.path().join("real"), dir.path().join("link"));
+        std::os::unix::fs::symlink("real", &link).unwrap();
+        write_output(&link, b"through", false).unwrap();
+        assert_eq!(fs::read(&real).unwrap(), b"through", "a link that led nowhere");
+        write_output(&link, b"text", true).unwrap();
+        assert_eq!(fs::read(&real).unwrap(), b"text");
+        write_output(&link, b"object", false).unwrap();
+        assert_eq!(fs::read(&real).unwrap(), b"text", "an object replaces the link");
+        assert!(!fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
+
+    #[test]
     fn a_device_stays_a_device() {
-        write_whole(Path::new("/dev/null"), b"x").unwrap();
+        write_output(Path::new("/dev/null"), b"x", false).unwrap();
         assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
     }
 
     #[test]
     fn a_missing_directory_is_an_error() {
         let dir = PrivateDir::new(&env::temp_dir(), "distcc_test_").unwrap();
-        let error = write_whole(&dir.path().join("no/such/a.o"), b"x").unwrap_err();
+        let error = write_output(&dir.path().join("no/such/a.o"), b"x", false).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 

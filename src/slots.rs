@@ -59,7 +59,7 @@ impl From<Interrupted> for Error {
 /// for 2 ms on average.
 const LOOK_AGAIN: Duration = Duration::from_millis(4);
 
-/// Takes the first free slot of `candidates`, which are not empty; waits if none is free, after calling
+/// Takes the first free slot of `candidates`, which are not empty and have different names; waits if none is free, after calling
 /// `blocked` once.
 ///
 /// # Errors
@@ -82,28 +82,35 @@ pub fn acquire(directory: &Path, candidates: &[Slots], blocked: impl FnOnce()) -
         if let Some(slot) = tries.take_free()? {
             return Ok(slot);
         }
-        signal::nap(LOOK_AGAIN);
+        signal::nap(tries.pause());
         waiting::check()?;
     }
 }
 
-/// Jobs that can use the same slots wait in the same queue.
+/// Jobs that can use the same slots wait in the same queue, in whatever order their lists name them.
 fn queue_place(candidates: &[Slots]) -> u32 {
+    let mut sorted: Vec<&Slots> = candidates.iter().collect();
+    sorted.sort_by_key(|slots| (&slots.lock_name, slots.count));
     let mut hasher = DefaultHasher::new();
-    candidates.hash(&mut hasher);
+    sorted.hash(&mut hasher);
     hasher.finish() as u32
 }
 
-/// The lock files of all candidates, opened once for the whole wait.
+/// The lock files of all candidates, opened once for the whole wait, as far as there are not too many.
+///
+/// No two candidates have the same name: to close a second descriptor of a file would lose its lock.
 struct Tries<'a> {
     directory: &'a Path,
     candidates: &'a [Slots],
     open: Vec<Try>,
 }
 
+/// Lock files beyond this number are opened anew at each look: a process often may have 1024 files only.
+const MOST_KEPT_OPEN: usize = 256;
+
 struct Try {
-    candidate: usize,
-    number: u32,
+    /// Which candidate, which of its slots.
+    at: (usize, u32),
     file: File,
 }
 
@@ -114,25 +121,47 @@ impl<'a> Tries<'a> {
 
     fn take_free(&mut self) -> Result<Option<Slot>, Error> {
         let mut known = 0;
+        let mut refused = None;
         let most = self.candidates.iter().map(|slots| slots.count).max().unwrap_or(0);
         for number in 0..most {
-            for (candidate, slots) in self.candidates.iter().enumerate() {
-                if number >= slots.count {
-                    continue;
-                }
-                if known == self.open.len() {
+            for (candidate, slots) in self.candidates.iter().enumerate().filter(|(_, it)| number < it.count) {
+                let at = (candidate, number);
+                if self.open.get(known).is_none_or(|next| next.at != at) {
                     let path = self.directory.join(format!("cpu_{}_{number}", slots.lock_name));
-                    let file = open_lock(&path).map_err(Error::Io)?;
-                    self.open.push(Try { candidate, number, file });
+                    let file = match open_lock(&path) {
+                        Ok(file) => file,
+                        // Another user's, in a directory that is shared.
+                        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                            refused = Some(e);
+                            continue;
+                        }
+                        Err(e) => return Err(Error::Io(e)),
+                    };
+                    if known >= MOST_KEPT_OPEN {
+                        if lock::try_lock(&file, Range::Whole).map_err(Error::Io)? {
+                            return Ok(Some(Slot { candidate, number, _file: file }));
+                        }
+                        continue;
+                    }
+                    self.open.insert(known, Try { at, file });
                 }
                 if lock::try_lock(&self.open[known].file, Range::Whole).map_err(Error::Io)? {
-                    let Try { candidate, number, file } = self.open.swap_remove(known);
+                    let Try { file, .. } = self.open.swap_remove(known);
                     return Ok(Some(Slot { candidate, number, _file: file }));
                 }
                 known += 1;
             }
         }
-        Ok(None)
+        match refused {
+            Some(e) if known == 0 => Err(Error::Io(e)),
+            _ => Ok(None),
+        }
+    }
+
+    /// How long to wait before looking again: looking at very many slots costs more.
+    fn pause(&self) -> Duration {
+        let slots: u32 = self.candidates.iter().map(|slots| slots.count).sum();
+        LOOK_AGAIN.max(Duration::from_micros(40) * slots)
     }
 }
 

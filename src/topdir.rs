@@ -6,12 +6,14 @@
 use std::env;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The directory, decided once per process.
 #[derive(Debug, Clone)]
 pub struct TopDir {
     path: PathBuf,
+    /// It is below a home directory.
+    in_home: bool,
 }
 
 impl TopDir {
@@ -22,16 +24,16 @@ impl TopDir {
     pub fn find() -> io::Result<TopDir> {
         let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         if let Some(path) = set("DISTCC_DIR") {
-            return Ok(TopDir { path });
+            return Ok(TopDir { path, in_home: false });
         }
         let home = set("HOME").map(|home| home.join(".distcc"));
         if let Some(path) = home.as_ref().filter(|path| path.is_dir()) {
-            return Ok(TopDir { path: path.clone() });
+            return Ok(TopDir { path: path.clone(), in_home: true });
         }
         if let Some(path) = set("XDG_RUNTIME_DIR").filter(|path| path.is_dir()) {
-            return Ok(TopDir { path: path.join("distcc") });
+            return Ok(TopDir { path: path.join("distcc"), in_home: false });
         }
-        home.map(|path| TopDir { path }).ok_or_else(|| {
+        home.map(|path| TopDir { path, in_home: true }).ok_or_else(|| {
             io::Error::new(io::ErrorKind::NotFound, "neither DISTCC_DIR nor HOME nor XDG_RUNTIME_DIR is set")
         })
     }
@@ -55,10 +57,18 @@ impl TopDir {
     fn made(&self, name: &str) -> io::Result<PathBuf> {
         let path = self.path.join(name);
         if !path.is_dir() {
-            fs::create_dir_all(&path).map_err(|e| {
+            self.make(&path).map_err(|e| {
                 io::Error::new(e.kind(), format!("cannot make the directory {}: {e}", path.display()))
             })?;
         }
         Ok(path)
+    }
+
+    /// A home directory that does not exist is meant not to.
+    fn make(&self, path: &Path) -> io::Result<()> {
+        if self.in_home && !self.path.is_dir() {
+            fs::create_dir(&self.path)?;
+        }
+        fs::create_dir_all(path)
     }
 }

@@ -22,7 +22,9 @@ impl Random {
 /// A good job gets its object, whatever else goes on.
 fn serve(workspace: &Workspace, daemon: &Daemon) {
     workspace.write("good.c", "int x;\n");
+    let before = daemon.jobs("COMPILE_OK");
     succeed(workspace.distcc(&daemon.host()).env("DISTCC_FALLBACK", "0").args(["gcc", "-c", "good.c"]));
+    wait_until("the job's line is written", || daemon.jobs("COMPILE_OK") > before);
 }
 
 #[test]

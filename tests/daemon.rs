@@ -283,8 +283,8 @@ fn a_killed_worker_is_replaced_and_its_slots_come_back() {
     let workspace = Workspace::new("worker");
     let daemon = Daemon::ours(&workspace, &["--jobs", "1"]);
     for round in 1..=3 {
+        wait_until("there is a worker", || children(daemon.pid()).len() == 1);
         let workers = children(daemon.pid());
-        assert_eq!(workers.len(), 1);
         signal_pid(workers[0], libc::SIGKILL);
         wait_until("there is another worker", || {
             children(daemon.pid()).first().is_some_and(|pid| *pid != workers[0])

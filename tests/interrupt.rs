@@ -73,7 +73,7 @@ fn interrupting_make_leaves_nothing() {
 #[test]
 fn a_signal_ends_the_client_wherever_it_waits() {
     let workspace = Workspace::new("waits");
-    workspace.write("a.i", "int x;\n");
+    workspace.write("a.i", "# 1 \"a.c\"\nint x;\n");
     workspace.write("a.c", "int x;\n");
     workspace.script("bin/slowcc", "#!/bin/sh\nexec sleep 100\n");
     let path = format!("{}:/usr/bin:/bin", workspace.path("bin").display());
@@ -134,7 +134,7 @@ fn a_signal_ends_the_client_wherever_it_waits() {
 #[test]
 fn an_ignored_interrupt_stays_ignored() {
     let workspace = Workspace::new("nohup");
-    workspace.write("a.i", "int x;\n");
+    workspace.write("a.i", "# 1 \"a.c\"\nint x;\n");
     let server = FakeServer::new(|_, stream| {
         std::thread::sleep(Duration::from_millis(600));
         stream.write_all(b"DONE00000001STAT00000000SERR00000000SOUT00000000DOTO00000003OBJ").unwrap();

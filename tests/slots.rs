@@ -15,7 +15,7 @@ fn a_freed_slot_is_taken_at_once() {
     const JOBS: usize = 200;
     let workspace = Workspace::new("slots");
     // Already preprocessed: no compiler runs on this side, which measures our clients and not gcc.
-    workspace.write("a.i", "int x;\n");
+    workspace.write("a.i", "# 1 \"a.c\"\nint x;\n");
     let (sender, times) = std::sync::mpsc::channel();
     let server = parallel_server(sender);
     let jobs: Vec<Child> = (0..JOBS)
@@ -86,7 +86,7 @@ fn stock_and_our_clients_share_the_slots() {
         return;
     }
     let workspace = Workspace::new("shared");
-    workspace.write("a.i", "int x;\n");
+    workspace.write("a.i", "# 1 \"a.c\"\nint x;\n");
     let server = FakeServer::new(|_, stream| {
         std::thread::sleep(Duration::from_millis(700));
         stream.write_all(b"DONE00000001STAT00000000SERR00000000SOUT00000000DOTO00000003OBJ").unwrap();
@@ -144,7 +144,7 @@ fn local_compiles_are_limited() {
 #[test]
 fn a_killed_client_frees_its_slot() {
     let workspace = Workspace::new("freed");
-    workspace.write("a.i", "int x;\n");
+    workspace.write("a.i", "# 1 \"a.c\"\nint x;\n");
     let hangs = FakeServer::raw(|_| std::thread::sleep(Duration::from_secs(20)));
     let hung = format!("{}/1", hangs.host());
     let mut first = workspace.distcc(&hung).args(["gcc", "-c", "a.i", "-o", "1.o"]).spawn().unwrap();

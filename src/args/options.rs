@@ -312,6 +312,7 @@ static TABLE: &[Row] = &[
     row("-fdbg-cnt-list", Alone, PRINTS, Accept),
     row("-fdebug-compilation-dir=", Joined, For(Both), AcceptPath),
     row("-fdebug-cpp", Alone, PREPROCESSED_TEXT, Refuse),
+    row("-fdebug-macro", Alone, Effect::Local("records macros, which preprocessing removes"), Accept),
     row("-fdebug-pass-", Joined, PRINTS, Accept),
     row("-fdebug-prefix-map=", Joined, For(Both), AcceptPath),
     row("-fdepfile-entry=", Joined, Local("adds to the dependency file"), Drop),

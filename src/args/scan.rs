@@ -39,6 +39,7 @@ fn understand(argv: &[OsString], words: &[&[u8]]) -> Result<Job, Reason> {
     for item in items(words) {
         scan.take(item)?;
     }
+    scan.link_words()?;
     let (input, kind) = scan.source()?;
     let derived;
     let output = match scan.output {
@@ -107,6 +108,7 @@ fn asks_for_assembly(words: &[&[u8]]) -> Result<bool, Reason> {
 struct Scan<'a> {
     compiler: &'a [u8],
     parts: Vec<Part>,
+    unused_words_are_errors: bool,
     input: Option<(&'a [u8], Kind)>,
     output: Option<&'a [u8]>,
     language: Option<Kind>,
@@ -130,6 +132,16 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
+    /// Clang complains of words for the linker that a compile does not use, and a server is not sent them: where the
+    /// complaint is an error, only a local compile has it.
+    fn link_words(&self) -> Result<(), Reason> {
+        let has_link_words = self.parts.iter().any(|part| part.role == Role::For(Need::Link));
+        if has_link_words && self.unused_words_are_errors && Driver::of(self.compiler) == Driver::Clang {
+            return Err(Reason::whole("a word for the linker is an error with -Werror"));
+        }
+        Ok(())
+    }
+
     fn operand(&mut self, word: &'a [u8]) -> Result<Role, Reason> {
         let Some(kind) = language::of_file(word) else {
             return Err(Reason::at(word, why_no_source(word)));
@@ -143,6 +155,7 @@ impl<'a> Scan<'a> {
 
     fn option(&mut self, row: &Row, item: &Item<'a>, value: &'a [u8]) -> Result<Role, Reason> {
         let word = item.word;
+        self.unused_words_are_errors |= matches!(word, b"-Werror" | b"-Werror=unused-command-line-argument");
         match row.effect {
             Effect::For(need) => self.plain(row, need, item, value),
             Effect::Object | Effect::Assembly => Ok(Role::Mode),

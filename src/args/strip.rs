@@ -79,6 +79,27 @@ impl Job {
         self.dependencies.as_ref().map(|plan| plan.file.as_os_str())
     }
 
+    /// Whether the preprocessed text has to name the directory that the compiler works in, for debug information.
+    /// Gcc writes it there; clang is told by an option (see [`Job::server_argv_from`]).
+    pub fn wants_directory_in_text(&self) -> bool {
+        self.records_directory && self.driver() != Driver::Clang
+    }
+
+    /// Whether file names that the text asks the compiler for (`__builtin_FILE()`) come out differently from
+    /// preprocessed text: clang maps their paths only when it preprocesses itself.
+    pub fn maps_paths_of_builtins(&self) -> bool {
+        let maps = |word: &OsString| {
+            [&b"-fmacro-prefix-map="[..], b"-ffile-prefix-map="]
+                .iter()
+                .any(|map| word.as_bytes().starts_with(map))
+        };
+        self.driver() == Driver::Clang && self.argv.iter().any(maps)
+    }
+
+    fn driver(&self) -> Driver {
+        Driver::of(self.argv.first().map_or(&[][..], |compiler| compiler.as_bytes()))
+    }
+
     /// The command that writes the preprocessed text to standard output, and the dependency file.
     pub fn preprocess_argv(&self) -> Vec<OsString> {
         let mut argv = self.compiler();
@@ -127,8 +148,7 @@ impl Job {
     /// runs. Gcc finds that directory in the preprocessed text, clang has to be told.
     pub fn server_argv_from(&self, directory: &OsStr) -> Vec<OsString> {
         let mut argv = self.server_argv();
-        let compiler = argv.first().map_or(&[][..], |compiler| compiler.as_bytes());
-        if self.records_directory && Driver::of(compiler) == Driver::Clang {
+        if self.records_directory && self.driver() == Driver::Clang {
             let mut option = OsString::from("-fdebug-compilation-dir=");
             option.push(directory);
             argv.push(option);

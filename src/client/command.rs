@@ -84,7 +84,8 @@ fn path_behind(argv0: &OsStr, name: &OsStr, path: &OsStr) -> Option<OsString> {
         Some(own) => dirs.iter().position(|dir| same_directory(dir, own)),
         None => dirs.iter().position(|dir| crate::sys::process::is_executable(&dir.join(name))),
     }?;
-    let rest = &dirs[at + 1..];
+    // A nested shell may have put it there again.
+    let rest: Vec<&PathBuf> = dirs[at + 1..].iter().filter(|dir| !same_directory(dir, &dirs[at])).collect();
     if rest.is_empty() {
         return None;
     }
@@ -115,6 +116,7 @@ mod tests {
         };
         assert_eq!(behind("/m/gcc", "/a:/m:/b:/c").as_deref(), Some("/b:/c"));
         assert_eq!(behind("/m//gcc", "/a:/m/:/b").as_deref(), Some("/b"));
+        assert_eq!(behind("/m/gcc", "/m:/m:/b:/m/:/c").as_deref(), Some("/b:/c"));
         assert_eq!(behind("/m/gcc", "/a:/b"), None);
         assert_eq!(behind("/m/gcc", "/a:/m"), None);
     }

@@ -107,7 +107,14 @@ impl Desk {
         let usable = |host: &&Host| {
             !host.down && !marks.is_disliked(host) && tried.iter().all(|(other, _)| other.spec != host.spec)
         };
-        let mut hosts: Vec<Host> = list.hosts.iter().filter(usable).cloned().collect();
+        let mut hosts: Vec<Host> = Vec::new();
+        for host in list.hosts.iter().filter(usable) {
+            // A machine named twice has its slots once.
+            match hosts.iter_mut().find(|other| other.lock_name() == host.lock_name()) {
+                Some(other) => other.slots = other.slots.max(host.slots),
+                None => hosts.push(host.clone()),
+            }
+        }
         if list.randomize {
             shuffle(&mut hosts);
         }

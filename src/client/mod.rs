@@ -8,7 +8,8 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::args::{self, Job, LocalSlot, Verdict, printable};
@@ -21,7 +22,7 @@ use crate::sys::file::contains;
 use crate::sys::process::WaitStatus;
 use crate::sys::signal;
 use crate::waiting::Interrupted;
-use crate::wire::Version;
+use crate::wire::{Version, limits};
 use crate::{console, scratch};
 
 mod command;
@@ -108,9 +109,10 @@ fn compile(command: &CompileCommand) -> Result<WaitStatus, Stop> {
 
 /// The verdict of the words, and of the environment where that decides too.
 fn scan(command: &CompileCommand) -> Verdict {
-    match (args::scan(&command.argv), WRITE_DEPENDENCIES.iter().find(|name| env::var_os(name).is_some())) {
-        (Verdict::Remote(job), Some(name)) => Verdict::Local(args::Local {
-            reason: args::Reason::at(name.as_bytes(), "makes the compiler write a dependency file"),
+    let changed = COMPILER_VARIABLES.iter().find(|(name, _)| env::var_os(name).is_some());
+    match (args::scan(&command.argv), changed) {
+        (Verdict::Remote(job), Some((name, why))) => Verdict::Local(args::Local {
+            reason: args::Reason::at(name.as_bytes(), why),
             slot: LocalSlot::Compile,
             input: Some(job.input().to_owned()),
         }),
@@ -120,12 +122,12 @@ fn scan(command: &CompileCommand) -> Verdict {
 
 /// What the attempts on hosts came to, if not to a finished job.
 enum Undone {
-    /// Compile locally and say why.
-    Because(String),
+    /// Compile locally and say why: what could not be distributed (and where), and the reason.
+    Because(String, String),
     /// Compile locally without a word: it is no failure of any host.
     Quietly,
     /// A server's compiler failed; a local compile decides and repeats its messages.
-    CompileError(WaitStatus, Reply, String),
+    CompileError(WaitStatus, Messages, String),
 }
 
 fn distribute(command: &CompileCommand, job: &Job) -> Result<WaitStatus, Stop> {
@@ -139,16 +141,18 @@ fn distribute(command: &CompileCommand, job: &Job) -> Result<WaitStatus, Stop> {
     let mut remote_status = None;
     match undone {
         Undone::Quietly => {}
-        Undone::Because(reason) if config.fallback => log::warn!("{reason}"),
-        Undone::Because(reason) => {
-            return Err(Stop::Failed(
-                ExitCode::NoHosts,
-                format!("{reason}; and fallbacks are disabled (DISTCC_FALLBACK=0)"),
-            ));
+        Undone::Because(what, reason) if config.fallback => {
+            log::warn!("failed to distribute {what}, running locally instead: {reason}");
         }
-        Undone::CompileError(status, reply, host) => {
+        Undone::Because(what, reason) => {
+            let reason = format!(
+                "failed to distribute {what}, and fallbacks are disabled (DISTCC_FALLBACK=0): {reason}"
+            );
+            return Err(Stop::Failed(ExitCode::NoHosts, reason));
+        }
+        Undone::CompileError(status, messages, host) => {
             if config.skip_local_retry || !config.fallback {
-                show(&[(1, &reply.stdout), (2, &reply.stderr)]);
+                messages.show();
                 return Ok(status);
             }
             remote_status = Some((status, host));
@@ -159,10 +163,11 @@ fn distribute(command: &CompileCommand, job: &Job) -> Result<WaitStatus, Stop> {
     let status = local::run(command)?;
     if let Some((remote, host)) = remote_status.filter(|(remote, _)| *remote != status) {
         log::warn!(
-            "{} failed on {host} ({}) but {} locally; compare the compilers' versions",
+            "{} failed on {host} ({}) but {} locally{}",
             printable(job.input()),
             Described(remote),
-            if status.success() { "compiles".to_owned() } else { format!("ends with {}", Described(status)) }
+            if status.success() { "compiles".to_owned() } else { format!("ends with {}", Described(status)) },
+            if remote.signal().is_none() { "; compare the compilers' versions" } else { "" }
         );
     }
     Ok(status)
@@ -185,9 +190,7 @@ fn attempts(
         let (host, slot) = match desk.pick_host(config.backoff_period, &tried)? {
             Ok(found) => found,
             Err(NoHost { reason }) if tried.is_empty() => {
-                return Ok(Err(Undone::Because(format!(
-                    "failed to distribute {file}, running locally instead: {reason}"
-                ))));
+                return Ok(Err(Undone::Because(file.to_string(), reason)));
             }
             Err(_) => break,
         };
@@ -203,9 +206,9 @@ fn attempts(
                 log::info!("compile {file} on {} completed ok", host.spec);
                 return Ok(Ok(status));
             }
-            Attempt::CompileError(status, reply) => {
+            Attempt::CompileError(status, messages) => {
                 log::info!("compile {file} on {} failed with {}", host.spec, Described(status));
-                return Ok(Err(Undone::CompileError(status, reply, host.spec)));
+                return Ok(Err(Undone::CompileError(status, messages, host.spec)));
             }
             Attempt::Local(undone) => return Ok(Err(undone)),
             Attempt::HostFailed(failure) => {
@@ -215,19 +218,16 @@ fn attempts(
             }
         }
     }
-    let reason = match tried.last() {
-        Some((host, failure)) => {
-            format!("failed to distribute {file} to {}, running locally instead: {failure}", host.spec)
-        }
-        None => format!("failed to distribute {file}, running locally instead"),
-    };
-    Ok(Err(Undone::Because(reason)))
+    Ok(Err(match tried.last() {
+        Some((host, failure)) => Undone::Because(format!("{file} to {}", host.spec), failure.to_string()),
+        None => Undone::Quietly,
+    }))
 }
 
 /// How one attempt on one host ended.
 enum Attempt {
     Done(WaitStatus),
-    CompileError(WaitStatus, Reply),
+    CompileError(WaitStatus, Messages),
     HostFailed(HostFailure),
     /// No host could do better.
     Local(Undone),
@@ -235,11 +235,16 @@ enum Attempt {
 
 /// gcc lets a `/* fall through */` comment silence this warning, and preprocessing removes comments; so only
 /// a local compile knows whether the warning is true.
-const LOST_COMMENT_WARNING: &[u8] = b"-Wimplicit-fallthrough";
+const LOST_COMMENT_WARNINGS: [&[u8]; 2] = [b"-Wimplicit-fallthrough", b"this statement may fall through"];
 
-/// Variables that make a compiler write dependency files without an option. The preprocessor would write them
-/// with another target.
-const WRITE_DEPENDENCIES: [&str; 2] = ["DEPENDENCIES_OUTPUT", "SUNPRO_DEPENDENCIES"];
+/// Variables that change what a compiler does, with the reason why only this machine's can do it.
+const COMPILER_VARIABLES: [(&str, &str); 5] = [
+    ("CCC_OVERRIDE_OPTIONS", "changes the compiler's options"),
+    ("COMPILER_PATH", "chooses the compiler's parts"),
+    ("DEPENDENCIES_OUTPUT", "makes the compiler write a dependency file"),
+    ("GCC_EXEC_PREFIX", "chooses the compiler's parts"),
+    ("SUNPRO_DEPENDENCIES", "makes the compiler write a dependency file"),
+];
 
 /// The source's way through the attempts: preprocessed once, sent as often as needed.
 enum Source {
@@ -256,10 +261,7 @@ fn attempt(
     source: &mut Source,
 ) -> Result<Attempt, Stop> {
     let io_failed = |what: &str, e: io::Error| {
-        Attempt::Local(Undone::Because(format!(
-            "failed to distribute {}, running locally instead: {what}: {e}",
-            printable(job.input())
-        )))
+        Attempt::Local(Undone::Because(printable(job.input()).to_string(), format!("{what}: {e}")))
     };
     let begun = match source {
         Source::Ready(_) => None,
@@ -293,13 +295,17 @@ fn attempt(
         desk.set_place(host.name(), slot);
     } else if let Source::NotBegun = source {
         match preprocess::read_source(job) {
-            Ok(preprocessed) => *source = Source::Ready(preprocessed),
+            Ok(Some(preprocessed)) => *source = Source::Ready(preprocessed),
+            Ok(None) => {
+                log::info!("compiling locally: the preprocessed source does not name its file and directory");
+                return Ok(Attempt::Local(Undone::Quietly));
+            }
             Err(_) => return Ok(Attempt::Local(Undone::Quietly)),
         }
     }
     let Source::Ready(preprocessed) = source else { return Ok(Attempt::Local(Undone::Quietly)) };
-    if contains(&preprocessed.text, b".incbin") {
-        log::info!("compiling locally: .incbin reads a file of this machine while assembling");
+    if let Some(reason) = unsendable(&preprocessed.text, job) {
+        log::info!("compiling locally: {reason}");
         return Ok(Attempt::Local(Undone::Quietly));
     }
 
@@ -322,27 +328,54 @@ fn attempt(
     if let Some(refusal) = reply.refusal() {
         return Ok(Attempt::HostFailed(refusal));
     }
-    if !status.success() {
-        return Ok(Attempt::CompileError(status, reply));
-    }
-    if contains(&reply.stderr, LOST_COMMENT_WARNING) {
-        log::info!(
-            "compiling locally: the server's compiler could not see a comment that allows falling through"
-        );
+    if LOST_COMMENT_WARNINGS.iter().any(|warning| contains(&reply.stderr, warning)) {
+        log::info!("compiling locally: the server could not see a comment that may allow falling through");
         return Ok(Attempt::Local(Undone::Quietly));
     }
+    if !status.success() {
+        return Ok(Attempt::CompileError(status, Messages::new(preprocessed, reply)));
+    }
+    if reply.object.is_empty() {
+        return Ok(Attempt::HostFailed(HostFailure::NoObject));
+    }
     desk.set_phase(Phase::Receive);
-    if let Err(e) = scratch::write_whole(Path::new(job.output()), &reply.object) {
+    if let Err(e) = scratch::write_output(Path::new(job.output()), &reply.object, job.assembly_only()) {
         // The local compiler says it in its own words, if it fails as well.
         log::info!("cannot write {}: {e}", printable(job.output()));
         return Ok(Attempt::Local(Undone::Quietly));
     }
-    show(&[(2, &preprocessed.stderr), (1, &reply.stdout), (2, &reply.stderr)]);
+    Messages::new(preprocessed, reply).show();
     Ok(Attempt::Done(status))
 }
 
+/// Why this text can only be compiled here.
+fn unsendable(text: &[u8], job: &Job) -> Option<&'static str> {
+    if text.len() > limits::BODY as usize {
+        return Some("the preprocessed source is larger than a job can carry");
+    }
+    let asks_for_names =
+        || [&b"__builtin_FILE"[..], b"__builtin_source_location"].iter().any(|name| contains(text, name));
+    if job.maps_paths_of_builtins() && asks_for_names() {
+        return Some("clang maps the paths of __builtin_FILE only where it preprocesses itself");
+    }
+    // In an asm statement; a word like it elsewhere costs no more than the distribution of one file.
+    [&b".incbin"[..], b".include"]
+        .iter()
+        .any(|directive| contains(text, directive))
+        .then_some("the assembler reads a file of this machine (.incbin or .include)")
+}
+
+/// The directory as compilers call it: `PWD` if that is right, since it may hold symbolic links.
+fn working_directory() -> PathBuf {
+    let identity = |path: &Path| path.metadata().map(|metadata| (metadata.dev(), metadata.ino())).ok();
+    let logical = env::var_os("PWD").map(PathBuf::from).filter(|path| {
+        path.is_absolute() && identity(path).is_some() && identity(path) == identity(Path::new("."))
+    });
+    logical.unwrap_or_else(|| env::current_dir().unwrap_or_default())
+}
+
 fn exchange(
-    connection: Result<Connection, HostFailure>,
+    connection: Result<Connection, Failure>,
     job: &Job,
     host: &Host,
     desk: &mut Desk,
@@ -352,7 +385,7 @@ fn exchange(
     connection.finish()?;
     desk.set_phase(Phase::Send);
     let version = if host.lzo { Version::Lzo } else { Version::Plain };
-    let directory = env::current_dir().unwrap_or_default();
+    let directory = working_directory();
     let argv = job.server_argv_from(directory.as_os_str());
     let argv: Vec<Vec<u8>> = argv.iter().map(|word| word.as_bytes().to_vec()).collect();
     log::info!("exec on {}: {}", host.spec, Quoted(&argv));
@@ -371,13 +404,34 @@ fn exchange(
     }
 }
 
-/// Writes what the compiler wrote, where it wrote it. A closed descriptor is the user's choice.
-fn show(streams: &[(i32, &[u8])]) {
-    for (fd, bytes) in streams.iter().filter(|(_, bytes)| !bytes.is_empty()) {
-        let _ = match fd {
-            1 => io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()),
-            _ => io::stderr().write_all(bytes),
+/// What preprocessor and compiler wrote, held back until it is decided whose words the user sees.
+struct Messages {
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+impl Messages {
+    /// A complaint about an option that both halves of the compile make is a single one to the user.
+    fn new(preprocessed: &Preprocessed, reply: Reply) -> Messages {
+        let mut stderr = preprocessed.stderr.to_vec();
+        let is_repeated = |line: &[u8]| {
+            let of_the_driver =
+                [&b"cc1: warning:"[..], b"cc1plus: warning:"].iter().any(|start| line.starts_with(start));
+            of_the_driver && contains(&preprocessed.stderr, line)
         };
+        let lines = reply.stderr.split_inclusive(|byte| *byte == b'\n').filter(|line| !is_repeated(line));
+        lines.for_each(|line| stderr.extend_from_slice(line));
+        Messages { stdout: reply.stdout, stderr }
+    }
+
+    /// Writes all of it where the compiler wrote it. A closed descriptor is the user's choice.
+    fn show(&self) {
+        if !self.stdout.is_empty() {
+            let _ = io::stdout().write_all(&self.stdout).and_then(|()| io::stdout().flush());
+        }
+        if !self.stderr.is_empty() {
+            let _ = io::stderr().write_all(&self.stderr);
+        }
     }
 }
 

@@ -76,8 +76,18 @@ impl Drop for Running {
     }
 }
 
-/// A source that is preprocessed already: read as it is.
-pub fn read_source(job: &Job) -> io::Result<Preprocessed> {
-    let text = Contents::Read(std::fs::read(job.input())?);
-    Ok(Preprocessed { text, stderr: Contents::Read(Vec::new()) })
+/// A source that is preprocessed already, as it is; `None` if it does not say whose text it is.
+///
+/// A compiler calls a source without line markers by the name it is given, and with debug information it needs the
+/// directory as well (`# 1 "/dir//"`): on a server both would be the server's.
+pub fn read_source(job: &Job) -> io::Result<Option<Preprocessed>> {
+    let text = std::fs::read(job.input())?;
+    let is_marked = text.starts_with(b"# ") && (!job.wants_directory_in_text() || names_directory(&text));
+    let preprocessed = Preprocessed { text: Contents::Read(text), stderr: Contents::Read(Vec::new()) };
+    Ok(is_marked.then_some(preprocessed))
+}
+
+/// gcc writes its directory, with two slashes at the end, as the second line marker.
+fn names_directory(text: &[u8]) -> bool {
+    text.split(|byte| *byte == b'\n').take(2).any(|line| line.starts_with(b"# ") && line.ends_with(b"//\""))
 }

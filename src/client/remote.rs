@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::AsFd;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
@@ -12,7 +13,7 @@ use crate::exitcode::ExitCode;
 use crate::hosts::{Host, Place};
 use crate::sys::file::{Readiness, wait_ready};
 use crate::sys::process::WaitStatus;
-use crate::waiting::{Interrupted, retry};
+use crate::waiting::{self, Interrupted, retry};
 use crate::wire::lzo::{self, Encoder};
 use crate::wire::reply::{Decoder, Event, Part};
 use crate::wire::{self, Version, limits, request};
@@ -45,6 +46,8 @@ pub enum HostFailure {
     NoAnswer,
     /// Its answer is not the protocol.
     Protocol(wire::Error),
+    /// It reported success and returned nothing.
+    NoObject,
     /// It answered that it does not do the job; with its words.
     Refused(String),
     /// The source is larger than the protocol carries.
@@ -65,6 +68,7 @@ impl fmt::Display for HostFailure {
                 "it closed the connection without an answer; its log tells why (is this machine allowed, the compiler installed?)"
             ),
             HostFailure::Protocol(e) => write!(f, "its answer makes no sense: {e}"),
+            HostFailure::NoObject => write!(f, "it reported success and returned an empty object"),
             HostFailure::Refused(words) => write!(f, "it refused the job: {words}"),
             HostFailure::TooLarge(len) => write!(f, "{len} bytes of source are more than a job can carry"),
             HostFailure::Unsupported(what) => f.write_str(what),
@@ -93,6 +97,24 @@ impl From<Interrupted> for Failure {
     }
 }
 
+/// How long the look-up of a name may take.
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The addresses of a host. The resolver cannot be interrupted, so it runs in a thread that is left alone when the user
+/// or the clock says so.
+fn look_up(name: String, port: u16) -> Result<io::Result<Vec<SocketAddr>>, Interrupted> {
+    let (sender, found) = mpsc::channel();
+    std::thread::spawn(move || sender.send((name.as_str(), port).to_socket_addrs().map(Iterator::collect)));
+    let deadline = Instant::now() + LOOK_UP_TIMEOUT;
+    loop {
+        match found.recv_timeout(Duration::from_millis(20)) {
+            Ok(addresses) => return Ok(addresses),
+            Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => waiting::check()?,
+            Err(_) => return Ok(Err(io::ErrorKind::TimedOut.into())),
+        }
+    }
+}
+
 /// How long one address may take to accept a connection (as in stock).
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -110,15 +132,16 @@ pub struct Connection {
 impl Connection {
     /// Starts connecting to `host` and returns at once, unless its name has to be looked up. `io_timeout` is
     /// for later.
-    pub fn start(host: &Host, io_timeout: Duration) -> Result<Connection, HostFailure> {
+    pub fn start(host: &Host, io_timeout: Duration) -> Result<Connection, Failure> {
         let Place::Tcp { name, port } = &host.place else {
             return Err(HostFailure::Unsupported(
                 "ssh hosts are not supported yet; start a server there and name HOST:PORT",
-            ));
+            )
+            .into());
         };
         let mut addresses: Vec<SocketAddr> = match name.parse() {
             Ok(ip) => vec![SocketAddr::new(ip, *port)],
-            Err(_) => (name.as_str(), *port).to_socket_addrs().map_err(HostFailure::Resolve)?.collect(),
+            Err(_) => look_up(name.clone(), *port)?.map_err(HostFailure::Resolve)?,
         };
         addresses.reverse();
         let mut last = HostFailure::Resolve(io::ErrorKind::NotFound.into());
@@ -131,7 +154,7 @@ impl Connection {
                 Err(e) => last = HostFailure::Connect(address, e),
             }
         }
-        Err(last)
+        Err(last.into())
     }
 
     /// Waits until the connection stands, trying the other addresses in turn.
@@ -244,7 +267,7 @@ impl Connection {
     /// After a call that did not succeed at once: waits until it can be repeated.
     fn wait_or_fail(&self, error: io::Error, readiness: Readiness) -> Result<(), Failure> {
         match error.kind() {
-            io::ErrorKind::Interrupted => return crate::waiting::check().map_err(Failure::from),
+            io::ErrorKind::Interrupted => return waiting::check().map_err(Failure::from),
             io::ErrorKind::WouldBlock => {}
             _ => return Err(HostFailure::Broken(error).into()),
         }

@@ -59,7 +59,7 @@ const ENVIRONMENT: [&str; 8] =
 impl Compile {
     /// Makes the job's directory and waits for the source.
     pub fn new(command: ServerJob, program: PathBuf, version: Version) -> io::Result<Compile> {
-        let dir = PrivateDir::new(&scratch::directory(), "distccd_")?;
+        let dir = PrivateDir::new(&scratch::directory(), &prefix(Pid::current()))?;
         let source = match version {
             Version::Plain => Source::ToFile(File::create_new(source_path(&dir, &command))?),
             Version::Lzo => Source::Compressed(Vec::new()),
@@ -106,8 +106,13 @@ impl Compile {
         let words = self
             .command
             .command(source_path(&self.dir, &self.command).as_os_str(), object_path(dir).as_os_str());
-        let argv: Vec<OsString> =
-            std::iter::once(OsString::from_vec(self.command.compiler().to_vec())).chain(words).collect();
+        // Without directories: gcc looks for its parts beside a path in argv[0], and a relative path would start
+        // in the job's directory.
+        let name = self.command.compiler().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        let argv: Vec<OsString> = std::iter::once(OsString::from_vec(name.to_vec()))
+            .chain(stable_directory(name, dir))
+            .chain(words)
+            .collect();
         let start = Start {
             stdio: [Some(null.as_fd()), Some(stdout.as_fd()), Some(stderr.as_fd())],
             cwd: Some(dir),
@@ -160,6 +165,37 @@ pub fn kill(pid: Pid) {
     if let Err(e) = pid.kill_group(Signal::KILL) {
         log::debug!("cannot end the process group {}: {e}", pid.number());
     }
+}
+
+/// What the names of a worker's job directories begin with.
+fn prefix(worker: Pid) -> String {
+    format!("distccd_{}_", worker.number())
+}
+
+/// Removes what the jobs of a worker that has died have left.
+pub fn sweep(worker: Pid) {
+    scratch::sweep(&scratch::directory(), |name| name.starts_with(&prefix(worker)));
+}
+
+/// Removes the jobs' directories that an earlier daemon of this user has left.
+pub fn sweep_left_overs() {
+    scratch::sweep(&scratch::directory(), |name| {
+        let worker = name.strip_prefix("distccd_").and_then(|rest| rest.split_once('_')?.0.parse().ok());
+        worker.is_some_and(|worker| !process::exists(worker))
+    });
+}
+
+/// clang writes the directory it works in into debug information, which would be another one for every job;
+/// shows its parent instead, as a stock server does. In front of the client's words, so that a directory that
+/// the client names wins. (gcc takes the directory from the preprocessed text.)
+fn stable_directory(compiler: &[u8], dir: &Path) -> Option<OsString> {
+    let is_clang = file::contains(compiler, b"clang");
+    let parent = dir.parent().filter(|_| is_clang)?;
+    Some(
+        [OsStr::new("-fdebug-prefix-map="), dir.as_os_str(), OsStr::new("="), parent.as_os_str()]
+            .into_iter()
+            .collect(),
+    )
 }
 
 fn source_path(dir: &PrivateDir, command: &ServerJob) -> PathBuf {

@@ -13,6 +13,8 @@ pub enum ToSupervisor {
     Want(u32, IpAddr),
     /// This job needs its slot, or its place in the queue, no longer.
     GiveBack(u32),
+    /// This job's compiler leads the process group with this number.
+    Runs(u32, i32),
 }
 
 /// From the supervisor.
@@ -38,6 +40,9 @@ impl ToSupervisor {
                 [&[b'W'][..], &job.to_ne_bytes(), &ip.octets()].concat()
             }
             ToSupervisor::GiveBack(job) => [&[b'B'][..], &job.to_ne_bytes()].concat(),
+            ToSupervisor::Runs(job, group) => {
+                [&[b'R'][..], &job.to_ne_bytes(), &group.to_ne_bytes()].concat()
+            }
         }
     }
 
@@ -52,6 +57,7 @@ impl ToSupervisor {
                 Some(ToSupervisor::Want(job, Ipv6Addr::from(ip).to_canonical()))
             }
             b'B' => Some(ToSupervisor::GiveBack(job)),
+            b'R' => Some(ToSupervisor::Runs(job, i32::from_ne_bytes(rest.try_into().ok()?))),
             _ => None,
         }
     }
@@ -88,6 +94,7 @@ mod tests {
             ToSupervisor::Want(7, "10.0.0.1".parse().unwrap()),
             ToSupervisor::Want(8, "fe80::1".parse().unwrap()),
             ToSupervisor::GiveBack(9),
+            ToSupervisor::Runs(9, 4711),
         ] {
             assert!(message.encode().len() <= MAX_LEN);
             assert_eq!(ToSupervisor::decode(&message.encode()), Some(message));

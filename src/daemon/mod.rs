@@ -14,6 +14,7 @@ use mio::net::TcpListener;
 use crate::exitcode::ExitCode;
 use crate::logging::{self, Destination, NOTICE};
 use crate::multicall::{self, Ending};
+use crate::scratch::{self, PrivateDir};
 use crate::sys::process::{self, Fork, Pid};
 use crate::sys::user::{self, Identity};
 use crate::{client, console};
@@ -89,16 +90,23 @@ fn start(options: &Options) -> Result<Ending, Failure> {
     let listener = listen(options)?;
     let pid_file = options.pid_file.as_deref().map(PidFile::create).transpose()?;
     drop_privileges(options)?;
+    check_scratch()?;
     if options.detach {
-        if let Fork::Parent(_) = process::fork().map_err(|e| general("cannot fork", &e))? {
-            std::mem::forget(pid_file);
+        if let Fork::Parent(daemon) = process::fork(|| ()).map_err(|e| general("cannot fork", &e))? {
+            // Written before the start command returns; removed by the daemon.
+            if let Some(pid_file) = pid_file {
+                pid_file.write(daemon)?;
+                std::mem::forget(pid_file);
+            }
             return Ok(Ending::Code(0));
         }
         leave_terminal().map_err(|e| general("cannot leave the terminal", &e))?;
     }
-    if let Some(pid_file) = &pid_file {
-        pid_file.write()?;
+    if let Some(pid_file) = pid_file.as_ref().filter(|_| !options.detach) {
+        pid_file.write(Pid::current())?;
     }
+    process::raise_file_limit();
+    job::sweep_left_overs();
     log::info!(target: NOTICE, "preforking daemon started ({} {})", env!("CARGO_PKG_VERSION"), multicall::TRIPLE);
 
     let policy = Policy { access: options.access.clone(), compilers, job_lifetime: options.job_lifetime };
@@ -174,6 +182,17 @@ fn drop_privileges(options: &Options) -> Result<(), Failure> {
         .map_err(|e| (ExitCode::SetuidFailed, format!("cannot drop root privileges: {e}")))
 }
 
+/// A daemon whose user cannot make job directories would refuse every job.
+fn check_scratch() -> Result<(), Failure> {
+    let dir = scratch::directory();
+    if dir.is_relative() {
+        return Err((ExitCode::IoError, format!("TMPDIR is {}, not an absolute path", dir.display())));
+    }
+    PrivateDir::new(&dir, "distccd_")
+        .map(drop)
+        .map_err(|e| (ExitCode::IoError, format!("TMPDIR cannot be used: {e}")))
+}
+
 fn leave_terminal() -> io::Result<()> {
     process::new_session()?;
     crate::sys::file::close_standard_streams()?;
@@ -194,8 +213,8 @@ impl PidFile {
         Ok(PidFile { path, file })
     }
 
-    fn write(&self) -> Result<(), Failure> {
-        (&self.file).write_all(format!("{}\n", Pid::current().number()).as_bytes()).map_err(|e| {
+    fn write(&self, daemon: Pid) -> Result<(), Failure> {
+        (&self.file).write_all(format!("{}\n", daemon.number()).as_bytes()).map_err(|e| {
             (ExitCode::IoError, format!("cannot write the pid file {}: {e}", self.path.display()))
         })
     }

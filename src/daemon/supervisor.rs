@@ -5,6 +5,7 @@
 //! child with what the child needs. The child's copy of the supervisor is dropped on the way, so that it
 //! holds no descriptor of another worker.
 
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -13,11 +14,12 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::daemon::grants::{Grants, JobId};
+use crate::daemon::job;
 use crate::daemon::message::{self, ToSupervisor, ToWorker};
 use crate::logging::NOTICE;
 use crate::sys::file;
 use crate::sys::process::{self, Fork, Pid, WaitStatus};
-use crate::sys::signal::{Signal, SignalPipe};
+use crate::sys::signal::{self, Signal, SignalPipe};
 
 /// Which process one finds oneself in.
 pub enum End {
@@ -63,12 +65,16 @@ struct Place {
     /// When to start the next one, if there is none.
     restart: Option<Instant>,
     delay: Duration,
+    /// What its line had no room for.
+    unsent: VecDeque<ToWorker>,
 }
 
 struct Running {
     pid: Pid,
     line: OwnedFd,
     since: Instant,
+    /// The process groups of its compilers, which must not outlive it.
+    compilers: HashMap<u32, Pid>,
 }
 
 impl Supervisor {
@@ -76,7 +82,7 @@ impl Supervisor {
         let poll = Poll::new()?;
         let signals = SignalPipe::new(&[Signal::CHLD, Signal::TERM, Signal::INT, Signal::HUP])?;
         poll.registry().register(&mut SourceFd(&signals.as_fd().as_raw_fd()), SIGNALS, Interest::READABLE)?;
-        let place = || Place { worker: None, restart: None, delay: Duration::ZERO };
+        let place = || Place { worker: None, restart: None, delay: Duration::ZERO, unsent: VecDeque::new() };
         Ok(Supervisor {
             poll,
             signals,
@@ -90,12 +96,17 @@ impl Supervisor {
     /// `Some` in the new process.
     fn start_worker(&mut self, place: usize) -> io::Result<Option<OwnedFd>> {
         let (ours, theirs) = file::message_pair()?;
-        match process::fork()? {
+        match process::fork(signal::leave_parents_pipe)? {
             Fork::Child => Ok(Some(theirs)),
             Fork::Parent(pid) => {
                 let registry = self.poll.registry();
-                registry.register(&mut SourceFd(&ours.as_raw_fd()), Token(place), Interest::READABLE)?;
-                self.places[place].worker = Some(Running { pid, line: ours, since: Instant::now() });
+                registry.register(
+                    &mut SourceFd(&ours.as_raw_fd()),
+                    Token(place),
+                    Interest::READABLE | Interest::WRITABLE,
+                )?;
+                self.places[place].worker =
+                    Some(Running { pid, line: ours, since: Instant::now(), compilers: HashMap::new() });
                 self.places[place].restart = None;
                 Ok(None)
             }
@@ -112,13 +123,21 @@ impl Supervisor {
             for event in &events {
                 match event.token() {
                     SIGNALS => self.signals(),
-                    Token(place) => self.hear(place),
+                    Token(place) => {
+                        self.hear(place);
+                        self.flush(place);
+                    }
                 }
             }
             self.grant();
             for place in self.due() {
-                if let Some(line) = self.start_worker(place)? {
-                    return Ok(Some(line));
+                match self.start_worker(place) {
+                    Ok(Some(line)) => return Ok(Some(line)),
+                    Ok(None) => {}
+                    Err(e) => {
+                        log::error!("cannot start a worker: {e}");
+                        self.places[place].start_later();
+                    }
                 }
             }
         }
@@ -126,6 +145,9 @@ impl Supervisor {
     }
 
     fn timeout(&self) -> Option<Duration> {
+        if self.draining {
+            return None;
+        }
         let first = self.places.iter().filter_map(|place| place.restart).min()?;
         Some(first.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
     }
@@ -170,8 +192,14 @@ impl Supervisor {
         self.hear(at);
         let place = &mut self.places[at];
         let Some(worker) = place.worker.take() else { return };
+        place.unsent.clear();
         let _ = self.poll.registry().deregister(&mut SourceFd(&worker.line.as_raw_fd()));
         self.grants.forget_worker(at);
+        // A compiler's driver dies with its worker by itself, what it has started does not.
+        for group in worker.compilers.values() {
+            let _ = group.kill_group(Signal::KILL);
+        }
+        job::sweep(worker.pid);
         if self.draining {
             return;
         }
@@ -181,17 +209,17 @@ impl Supervisor {
                 log::error!("worker {} ended with exit code {}", pid.number(), status.code().unwrap_or(0))
             }
         }
-        place.delay = if worker.since.elapsed() > SETTLED {
-            Duration::ZERO
+        if worker.since.elapsed() > SETTLED {
+            place.delay = Duration::ZERO;
+            place.restart = Some(Instant::now());
         } else {
-            (place.delay * 2).clamp(Duration::from_millis(100), MAX_DELAY)
-        };
-        place.restart = Some(Instant::now() + place.delay);
+            place.start_later();
+        }
     }
 
     /// Reads what the worker in `place` says. A closed line is left to the end of its process.
     fn hear(&mut self, place: usize) {
-        let Some(worker) = &self.places[place].worker else { return };
+        let Some(worker) = &mut self.places[place].worker else { return };
         let mut packet = [0; message::MAX_LEN];
         loop {
             let len = match file::receive_message(worker.line.as_fd(), &mut packet) {
@@ -203,7 +231,13 @@ impl Supervisor {
                 Some(ToSupervisor::Want(job, client)) => {
                     self.grants.want(JobId { worker: place, job }, client)
                 }
-                Some(ToSupervisor::GiveBack(job)) => self.grants.give_back(JobId { worker: place, job }),
+                Some(ToSupervisor::GiveBack(job)) => {
+                    worker.compilers.remove(&job);
+                    self.grants.give_back(JobId { worker: place, job });
+                }
+                Some(ToSupervisor::Runs(job, group)) => {
+                    worker.compilers.extend(Pid::from_number(group).map(|group| (job, group)));
+                }
                 None => log::error!("unknown message from worker {}", worker.pid.number()),
             }
         }
@@ -215,12 +249,35 @@ impl Supervisor {
         }
     }
 
-    /// At most one packet per slot is on the way to a worker, which fits every socket buffer.
-    fn tell(&self, place: usize, message: ToWorker) {
-        let Some(worker) = &self.places[place].worker else { return };
-        if let Err(e) = file::send_message(worker.line.as_fd(), &message.encode()) {
-            log::error!("worker {} does not listen: {e}; ending it", worker.pid.number());
-            let _ = worker.pid.kill(Signal::KILL);
+    fn tell(&mut self, place: usize, message: ToWorker) {
+        if self.places[place].worker.is_some() {
+            self.places[place].unsent.push_back(message);
+            self.flush(place);
         }
+    }
+
+    /// Sends what the line has room for; its writability brings us back for the rest.
+    fn flush(&mut self, place: usize) {
+        let Place { worker: Some(worker), unsent, .. } = &mut self.places[place] else { return };
+        while let Some(message) = unsent.front() {
+            match file::send_message(worker.line.as_fd(), &message.encode()) {
+                Ok(()) => drop(unsent.pop_front()),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => {
+                    log::error!("worker {} does not listen: {e}; ending it", worker.pid.number());
+                    let _ = worker.pid.kill(Signal::KILL);
+                    unsent.clear();
+                }
+            }
+        }
+    }
+}
+
+impl Place {
+    /// Waits longer each time, so that what cannot work does not keep the machine busy.
+    fn start_later(&mut self) {
+        self.delay = (self.delay * 2).clamp(Duration::from_millis(100), MAX_DELAY);
+        self.restart = Some(Instant::now() + self.delay);
     }
 }

@@ -48,6 +48,12 @@ const SIGNALS: Token = Token(usize::MAX - 2);
 const READ_AT_ONCE: usize = 1 << 20;
 /// The longest sleep of the event loop, far below what the kernel's timeout can express.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+/// How long accepting rests when it has failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The longest that a request may take to come in, however steadily it drips.
+const LONGEST_REQUEST: Duration = Duration::from_secs(1800);
+/// The same while draining.
+const LAST_CHANCE: Duration = Duration::from_secs(10);
 
 /// Runs until the supervisor says drain or stop, or is gone.
 pub fn run(listener: TcpListener, supervisor: OwnedFd, policy: &Policy) -> io::Result<()> {
@@ -66,6 +72,8 @@ struct Worker<'a> {
     /// Connections with bytes left to read, or the listener with connections left to accept: edge-triggered
     /// events do not come again.
     unfinished: Vec<Token>,
+    /// When to try again after accepting has failed for want of something; no event tells that it is there again.
+    accept_again: Option<Instant>,
     next_id: u32,
     answers: Answers,
 }
@@ -87,6 +95,7 @@ impl<'a> Worker<'a> {
             connections: HashMap::new(),
             children: HashMap::new(),
             unfinished: Vec::new(),
+            accept_again: None,
             next_id: 0,
             answers: Answers::new(),
         })
@@ -122,10 +131,18 @@ impl<'a> Worker<'a> {
         if !self.unfinished.is_empty() {
             return Some(Duration::ZERO);
         }
-        let first = self.connections.values().map(|connection| connection.deadline).min()?;
+        let deadlines = self.connections.values().map(|connection| connection.deadline);
+        let first = deadlines.chain(self.accept_again).min()?;
         // A millisecond more, so that the deadline has passed when the wait ends.
         let left = first.saturating_duration_since(Instant::now()).min(LONGEST_SLEEP);
         Some(left + Duration::from_millis(1))
+    }
+
+    /// One more turn, and only one, however many events came.
+    fn again(&mut self, token: Token) {
+        if !self.unfinished.contains(&token) {
+            self.unfinished.push(token);
+        }
     }
 
     /// Accepts one connection; the next comes with the next turn, so that other workers get theirs.
@@ -135,16 +152,21 @@ impl<'a> Worker<'a> {
             Ok(accepted) => accepted,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
             Err(e) => {
-                // The connection may have gone again, or descriptors are short; those that close bring the
-                // next event.
-                log::warn!("cannot accept a connection: {e}");
-                if !matches!(e.raw_os_error(), Some(EMFILE | ENFILE)) {
-                    self.unfinished.push(LISTENER);
+                match e.kind() {
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => self.again(LISTENER),
+                    // Another worker has been told to drain before us.
+                    io::ErrorKind::InvalidInput => {}
+                    // Descriptors or memory are short. An edge-triggered event for those who wait does not come
+                    // again.
+                    _ => {
+                        log::warn!("cannot accept a connection: {e}");
+                        self.accept_again = Some(Instant::now() + ACCEPT_PAUSE);
+                    }
                 }
                 return;
             }
         };
-        self.unfinished.push(LISTENER);
+        self.again(LISTENER);
         if !self.policy.access.allows(peer.ip()) {
             log::error!(
                 "connection from client '{}:{}' denied by access list",
@@ -214,7 +236,15 @@ impl<'a> Worker<'a> {
 
     /// No new connections; those from which nothing has come are let go, the others finish.
     fn drain(&mut self) {
-        self.listener = None;
+        // Closing is not enough: the supervisor has the socket too, and the kernel would go on accepting for it.
+        if let Some(listener) = self.listener.take() {
+            file::stop_listening(listener.as_fd());
+        }
+        // Who is still sending has a last chance.
+        let last = Instant::now() + LAST_CHANCE;
+        for connection in self.connections.values_mut().filter(|it| it.session.stage() == Stage::Receiving) {
+            connection.deadline = connection.deadline.min(last);
+        }
         let idle: Vec<u32> = self
             .connections
             .iter()
@@ -268,8 +298,9 @@ impl<'a> Worker<'a> {
             match connection.stream.read(&mut buffer) {
                 Ok(0) => return self.client_closed(connection),
                 Ok(count) => {
-                    if connection.session.stage() == Stage::Receiving {
-                        connection.deadline = Instant::now() + SILENCE;
+                    if connection.session.stage() == Stage::Receiving && self.listener.is_some() {
+                        let last = connection.started + LONGEST_REQUEST;
+                        connection.deadline = last.min(Instant::now() + SILENCE);
                     }
                     let mut input = &buffer[..count];
                     while let Some(action) = connection.session.take(&mut input) {
@@ -283,7 +314,7 @@ impl<'a> Worker<'a> {
                 Err(_) => return self.client_closed(connection),
             }
         }
-        self.unfinished.push(Token(id as usize));
+        self.again(Token(id as usize));
         Next::Keep
     }
 
@@ -346,14 +377,8 @@ impl<'a> Worker<'a> {
 
     /// The request is complete.
     fn received(&mut self, id: u32, connection: &mut Connection) -> Next {
-        let Some(compile) = &mut connection.compile else { return Next::Close };
-        let refused = match self.answers.finish_source(compile) {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => connection.session.give_up(Outcome::BadRequest(error)),
-            Err(e) => connection.session.refuse(cannot("store the source", &e)),
-        };
-        if let Some(action) = refused {
-            return self.act(id, connection, action);
+        if connection.compile.is_none() {
+            return Next::Close;
         }
         // No deadline while others compile; a client that goes away is noticed by itself.
         connection.deadline = Instant::now() + FOREVER;
@@ -367,25 +392,38 @@ impl<'a> Worker<'a> {
             // The client has gone meanwhile, and we have said so; the grant crossed that message.
             return;
         };
-        let next =
-            match connection.compile.as_mut().map(|compile| compile.start(self.policy.compilers.path())) {
-                Some(Ok(pid)) => {
-                    connection.session.compiling();
-                    self.children.insert(pid, id);
-                    connection.deadline = Instant::now() + self.policy.job_lifetime.unwrap_or(FOREVER);
-                    Next::Keep
+        let next = match self.start(id, &mut connection) {
+            Ok(()) => Next::Keep,
+            Err(outcome) => {
+                if std::mem::take(&mut connection.slot) {
+                    self.say(ToSupervisor::GiveBack(id));
                 }
-                Some(Err(e)) => {
-                    let refusal =
-                        Refusal::new(ExitCode::CompilerMissing, format!("cannot run the compiler: {e}"));
-                    match connection.session.refuse(refusal) {
-                        Some(action) => self.act(id, &mut connection, action),
-                        None => Next::Keep,
-                    }
+                match connection.session.give_up(outcome) {
+                    Some(action) => self.act(id, &mut connection, action),
+                    None => Next::Close,
                 }
-                None => Next::Close,
-            };
+            }
+        };
         self.put_back(id, connection, next);
+    }
+
+    /// Expands the source, now that it has a slot and no more of them than there are slots do so at once, and
+    /// starts the compiler.
+    fn start(&mut self, id: u32, connection: &mut Connection) -> Result<(), Outcome> {
+        let refused = |what: &str, e: &io::Error| Outcome::Refused(cannot(what, e));
+        let Some(compile) = &mut connection.compile else { return Err(Outcome::ClientGone) };
+        self.answers
+            .finish_source(compile)
+            .map_err(|e| refused("store the source", &e))?
+            .map_err(Outcome::BadRequest)?;
+        let pid = compile.start(self.policy.compilers.path()).map_err(|e| {
+            Outcome::Refused(Refusal::new(ExitCode::CompilerMissing, format!("cannot run the compiler: {e}")))
+        })?;
+        connection.session.compiling();
+        self.children.insert(pid, id);
+        self.say(ToSupervisor::Runs(id, pid.number()));
+        connection.deadline = Instant::now() + self.policy.job_lifetime.unwrap_or(FOREVER);
+        Ok(())
     }
 
     fn child_ended(&mut self, id: u32, status: WaitStatus) {
@@ -444,6 +482,10 @@ impl<'a> Worker<'a> {
     /// Ends connections whose time is over.
     fn expire(&mut self) {
         let now = Instant::now();
+        if self.accept_again.is_some_and(|at| at <= now) {
+            self.accept_again = None;
+            self.again(LISTENER);
+        }
         let expired: Vec<u32> = self
             .connections
             .iter()
@@ -495,10 +537,6 @@ impl<'a> Worker<'a> {
 
 /// Longer than any daemon runs, and far from the end of `Instant`.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-
-/// Too many open files, in this process or the system; the same numbers on every Linux architecture.
-const EMFILE: i32 = 24;
-const ENFILE: i32 = 23;
 
 fn cannot(what: &str, error: &io::Error) -> Refusal {
     Refusal::new(ExitCode::IoError, format!("this server cannot {what}: {error}"))

@@ -57,8 +57,8 @@ fn show(delay: Duration) -> std::io::Result<()> {
     loop {
         let jobs = state::read_all(&directory, |reason| log::warn!("{reason}"))?;
         let lines: String = jobs.iter().filter(|job| job.phase != Phase::Done).map(line).collect();
-        console::out(format_args!("{lines}\n"));
-        if delay.is_zero() {
+        let reader_has_gone = console::try_out(format_args!("{lines}\n")).is_err();
+        if delay.is_zero() || reader_has_gone {
             return Ok(());
         }
         signal::nap(delay);

@@ -191,6 +191,12 @@ pub fn receive_message(fd: BorrowedFd, buffer: &mut [u8]) -> io::Result<usize> {
     cvt_len(unsafe { libc::recv(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) })
 }
 
+/// Ends listening for every process that shares the socket: the kernel refuses new and waiting connections.
+pub fn stop_listening(fd: BorrowedFd) {
+    // SAFETY: shutdown takes integers only.
+    unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_RDWR) };
+}
+
 /// A pipe; both ends close on exec and do not block.
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut fds = [-1; 2];
@@ -198,6 +204,15 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     cvt(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) })?;
     // SAFETY: the kernel has just given us both, and nobody else owns them.
     Ok(unsafe { (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) })
+}
+
+/// Whether this process may write to the existing `path`.
+pub fn is_writable(path: &std::path::Path) -> bool {
+    use std::os::unix::ffi::OsStrExt;
+
+    let Ok(path) = std::ffi::CString::new(path.as_os_str().as_bytes()) else { return false };
+    // SAFETY: `path` is NUL-terminated and outlives the call.
+    unsafe { libc::access(path.as_ptr(), libc::W_OK) == 0 }
 }
 
 /// Makes a private directory (mode 0700) whose name is `prefix` and six characters that were not taken, and

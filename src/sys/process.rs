@@ -17,6 +17,11 @@ impl Pid {
         Pid(std::process::id() as libc::pid_t)
     }
 
+    /// A process that another of ours has told us of; `None` for what cannot be one.
+    pub fn from_number(number: i32) -> Option<Pid> {
+        (number > 1).then_some(Pid(number))
+    }
+
     /// The number, as in messages and file names.
     pub fn number(self) -> i32 {
         self.0
@@ -213,7 +218,11 @@ unsafe fn become_program(plan: &ChildPlan) -> Result<std::convert::Infallible, l
             done(libc::setrlimit(libc::RLIMIT_CORE, &none))?;
         }
         if let Some(len) = plan.max_file_len {
-            let limit = libc::rlimit { rlim_cur: len, rlim_max: len };
+            // A lower limit that we live under ourselves stays: it cannot be raised.
+            let mut limit: libc::rlimit = std::mem::zeroed();
+            done(libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit))?;
+            limit.rlim_max = limit.rlim_max.min(len);
+            limit.rlim_cur = limit.rlim_cur.min(limit.rlim_max);
             done(libc::setrlimit(libc::RLIMIT_FSIZE, &limit))?;
         }
         for (target, fd) in (0..).zip(plan.stdio) {
@@ -263,11 +272,17 @@ pub enum Fork {
     Child,
 }
 
-/// Copies this process. The program has one thread, so the child may go on like the parent.
-pub fn fork() -> io::Result<Fork> {
+/// Copies this process, and runs `begin` in the copy before any signal can be handled there: it makes the copy's handlers its own.
+///
+/// The program has one thread, so the child may go on like the parent.
+pub fn fork(begin: impl FnOnce()) -> io::Result<Fork> {
+    let _blocked = AllBlocked::new();
     // SAFETY: with a single thread there is no lock that another one could hold in the copy.
     match cvt(unsafe { libc::fork() })? {
-        0 => Ok(Fork::Child),
+        0 => {
+            begin();
+            Ok(Fork::Child)
+        }
         pid => Ok(Fork::Parent(Pid(pid))),
     }
 }
@@ -299,6 +314,18 @@ pub fn is_executable(path: &std::path::Path) -> bool {
     let allowed = unsafe { libc::access(c_path.as_ptr(), libc::X_OK) } == 0;
     // Root may "execute" directories.
     allowed && path.metadata().is_ok_and(|metadata| metadata.is_file())
+}
+
+/// Allows this process as many open files as the system lets it.
+pub fn raise_file_limit() {
+    // SAFETY: `limit` lives through both calls.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
+    }
 }
 
 /// Processors that this process may run on, at least 1.

@@ -131,6 +131,11 @@ impl SignalPipe {
     }
 }
 
+/// For a new process: signals do not go into the pipe that its parent reads.
+pub fn leave_parents_pipe() {
+    PIPE.store(-1, Ordering::Relaxed);
+}
+
 impl Drop for SignalPipe {
     fn drop(&mut self) {
         // Only if the handler still writes here: a forked worker drops its parent's pipe after it has made

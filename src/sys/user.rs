@@ -35,6 +35,12 @@ pub fn is_root() -> bool {
     unsafe { libc::getuid() == 0 || libc::geteuid() == 0 }
 }
 
+/// The number of the user as whom this process acts.
+pub fn effective_user() -> u32 {
+    // SAFETY: takes and touches nothing.
+    unsafe { libc::geteuid() }
+}
+
 /// Becomes `identity` for good: group, supplementary groups, user, then a check that there is no way back,
 /// then `no_new_privs`.
 pub fn become_user(identity: Identity) -> io::Result<()> {

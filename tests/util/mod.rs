@@ -104,6 +104,7 @@ impl Workspace {
             .env("DISTCC_DIR", self.path("top"))
             .env("LC_ALL", "C")
             .stdin(Stdio::null());
+        with_default_signals(&mut command);
         command
     }
 
@@ -143,6 +144,23 @@ impl Drop for Workspace {
             eprintln!("the test's directory is kept: {}", self.dir.display());
         }
     }
+}
+
+/// A test run may itself be in the background of a shell, or under nohup, where interrupts are ignored; programs started
+/// with ignored interrupts go on ignoring them, as they should.
+#[allow(unsafe_code)]
+fn with_default_signals(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+
+    let restore = || {
+        for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGTERM] {
+            // SAFETY: a bare system call with integer arguments, allowed between fork and exec.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        Ok(())
+    };
+    // SAFETY: `restore` does nothing but such calls.
+    unsafe { command.pre_exec(restore) };
 }
 
 /// Runs to the end, and on panic later one can see what it said.
