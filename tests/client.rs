@@ -188,7 +188,7 @@ fn trouble_with_a_host_ends_in_a_local_compile() {
 
     // Reads nothing at all: a source larger than the socket buffers gets stuck in sending.
     let deaf = FakeServer::raw(|_| std::thread::sleep(Duration::from_secs(30)));
-    let large = format!("{GOOD}/* */\nchar large[] = {{{}}};\n", "1,".repeat(8 << 20));
+    let large = format!("{GOOD}\nconst char large[] = \"{}\";\n", "x".repeat(24 << 20));
     workspace.write("a.c", &large);
     falls_back(&workspace, workspace.distcc(&deaf.host()).env("DISTCC_IO_TIMEOUT", "1"), "silent for 1 s");
 }

@@ -26,5 +26,7 @@ mod monitor;
 mod multicall;
 /// The commands of the README.
 mod readme;
+/// What once went wrong, named after its cause.
+mod regression;
 /// Many jobs on few slots.
 mod slots;
