@@ -18,6 +18,8 @@ mod client;
 mod corpus;
 /// Starting, serving and ending of our daemon.
 mod daemon;
+/// One job on standard input and output.
+mod inetd;
 /// `^C` and signals.
 mod interrupt;
 /// `distccmon-text`, ours and stock's, on either's states.

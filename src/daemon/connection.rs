@@ -2,15 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
-
-use mio::net::TcpStream;
 
 use crate::daemon::job::Compile;
 use crate::daemon::outcome::Outcome;
 use crate::daemon::session::Session;
+use crate::daemon::stream::{Peer, Stream};
 use crate::sys::file;
 
 /// A client that neither sends nor takes anything for so long is let go.
@@ -21,9 +19,9 @@ const LINGER: Duration = Duration::from_secs(3);
 /// One client's connection.
 pub struct Connection {
     /// The socket, which does not block.
-    pub stream: TcpStream,
+    pub stream: Stream,
     /// Whose it is.
-    pub peer: SocketAddr,
+    pub peer: Peer,
     /// What its bytes mean.
     pub session: Session,
     /// Its job, once the command is accepted.
@@ -70,7 +68,7 @@ impl Reply {
 
 impl Connection {
     /// A connection that has just been accepted.
-    pub fn new(stream: TcpStream, peer: SocketAddr) -> Connection {
+    pub fn new(stream: Stream, peer: Peer) -> Connection {
         let now = Instant::now();
         Connection {
             stream,
@@ -111,7 +109,7 @@ impl Connection {
         self.reply = None;
         self.lingering = true;
         self.deadline = Instant::now() + LINGER;
-        match self.stream.shutdown(Shutdown::Write) {
+        match self.stream.finish_writing() {
             Ok(()) => Next::Keep,
             Err(_) => Next::Close,
         }
@@ -120,13 +118,13 @@ impl Connection {
 
 impl Reply {
     /// One call to the kernel; `None` when everything is sent.
-    fn step(&mut self, stream: &mut TcpStream) -> Option<io::Result<()>> {
+    fn step(&mut self, stream: &mut Stream) -> Option<io::Result<()>> {
         if self.sent < self.head.len() {
             return Some(stream.write(&self.head[self.sent..]).map(|count| self.sent += count));
         }
         let (object, offset, left) = self.object.as_mut().filter(|(_, _, left)| *left > 0)?;
         let most = (*left).min(1 << 30) as usize;
-        Some(match file::send_file(stream.as_fd(), object.as_fd(), *offset, most) {
+        Some(match file::send_file(stream.out_fd(), object.as_fd(), *offset, most) {
             // The object has become shorter than it was: the client must not take it for complete.
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => {

@@ -29,11 +29,13 @@ pub mod message;
 pub mod options;
 pub mod outcome;
 pub mod session;
+pub mod stream;
 mod supervisor;
 mod worker;
 
 use compilers::Compilers;
-use options::{LogTo, Options, Request};
+use options::{LogTo, Mode, Options, Request};
+use stream::Stream;
 use worker::Policy;
 
 /// The personality `distccd`.
@@ -70,7 +72,8 @@ pub fn main(args: &[OsString]) -> Ending {
 type Failure = (ExitCode, String);
 
 fn start(options: &Options) -> Result<Ending, Failure> {
-    start_logging(options)?;
+    let mode = mode(options);
+    start_logging(options, mode)?;
     let compilers = Compilers::new(&options.masquerade_dirs, options.any_compiler);
     if !compilers.is_usable() {
         return Err((
@@ -81,17 +84,43 @@ fn start(options: &Options) -> Result<Ending, Failure> {
             ),
         ));
     }
-    if options.default_access {
-        log::info!(target: NOTICE, "no --allow: serving this machine and private networks only ({})", options.access);
-    }
     if let Err(e) = user::be_nice(options.nice) {
         log::warn!("cannot become nicer by {}: {e}", options.nice);
+    }
+    let policy = Policy { access: options.access.clone(), compilers, job_lifetime: options.job_lifetime };
+    match mode {
+        Mode::Daemon { detach } => serve_many(options, detach, &policy),
+        Mode::Inetd => serve_one(options, &policy),
+    }
+}
+
+/// The mode of the command line, or the one that standard input suggests, as in stock.
+fn mode(options: &Options) -> Mode {
+    use std::os::unix::fs::FileTypeExt;
+
+    let stdin = crate::sys::file::duplicate(std::os::fd::AsFd::as_fd(&io::stdin())).map(File::from);
+    let is_socket =
+        || stdin.and_then(|stdin| stdin.metadata()).is_ok_and(|stdin| stdin.file_type().is_socket());
+    if !options.mode_is_given && is_socket() { Mode::Inetd } else { options.mode }
+}
+
+fn serve_one(options: &Options, policy: &Policy) -> Result<Ending, Failure> {
+    drop_privileges(options)?;
+    check_scratch()?;
+    let io_failed = |e: io::Error| (ExitCode::IoError, format!("cannot serve standard input: {e}"));
+    let (stream, peer) = Stream::from_standard_streams().map_err(io_failed)?;
+    worker::run_once(stream, peer, policy).map(Ending::Code).map_err(io_failed)
+}
+
+fn serve_many(options: &Options, detach: bool, policy: &Policy) -> Result<Ending, Failure> {
+    if options.default_access {
+        log::info!(target: NOTICE, "no --allow: serving this machine and private networks only ({})", options.access);
     }
     let listener = listen(options)?;
     let pid_file = options.pid_file.as_deref().map(PidFile::create).transpose()?;
     drop_privileges(options)?;
     check_scratch()?;
-    if options.detach {
+    if detach {
         if let Fork::Parent(daemon) = process::fork(|| ()).map_err(|e| general("cannot fork", &e))? {
             // Written before the start command returns; removed by the daemon.
             if let Some(pid_file) = pid_file {
@@ -102,40 +131,43 @@ fn start(options: &Options) -> Result<Ending, Failure> {
         }
         leave_terminal().map_err(|e| general("cannot leave the terminal", &e))?;
     }
-    if let Some(pid_file) = pid_file.as_ref().filter(|_| !options.detach) {
+    if let Some(pid_file) = pid_file.as_ref().filter(|_| !detach) {
         pid_file.write(Pid::current())?;
     }
     process::raise_file_limit();
     job::sweep_left_overs();
     log::info!(target: NOTICE, "preforking daemon started ({} {})", env!("CARGO_PKG_VERSION"), multicall::TRIPLE);
 
-    let policy = Policy { access: options.access.clone(), compilers, job_lifetime: options.job_lifetime };
     let workers = process::processors().min(options.jobs);
     let end = supervisor::run(workers, options.jobs).map_err(|e| general("the supervisor failed", &e))?;
     match end {
         supervisor::End::Daemon => {
             drop(pid_file);
             log::info!(target: NOTICE, "all jobs are done; ended");
-            Ok(Ending::Code(0))
         }
         supervisor::End::Worker(line) => {
             // The file is the supervisor's to remove.
             std::mem::forget(pid_file);
-            worker::run(listener, line, &policy).map_err(|e| general("a worker failed", &e))?;
-            Ok(Ending::Code(0))
+            worker::run(listener, line, policy).map_err(|e| general("a worker failed", &e))?;
         }
     }
+    Ok(Ending::Code(0))
 }
 
 fn general(what: &str, error: &io::Error) -> Failure {
     (ExitCode::GeneralFailure, format!("{what}: {error}"))
 }
 
-fn start_logging(options: &Options) -> Result<(), Failure> {
+fn start_logging(options: &Options, mode: Mode) -> Result<(), Failure> {
     let destination = match &options.log_to {
         LogTo::Stderr => Destination::Stderr,
         LogTo::File(path) => Destination::file(path)
             .map_err(|e| (ExitCode::IoError, format!("cannot open the log file {}: {e}", path.display())))?,
+        // Standard error is the user's terminal there, at the other end of ssh.
+        LogTo::Syslog if mode == Mode::Inetd && Destination::syslog().is_err() => {
+            logging::start_to("distccd", log::LevelFilter::Error, false, Destination::Stderr);
+            return Ok(());
+        }
         LogTo::Syslog => Destination::syslog().unwrap_or_else(|e| {
             console::err(format_args!(
                 "distccd: no system log ({e}); logging to standard error; name a file with --log-file\n"

@@ -22,6 +22,7 @@ Usage: distccd --daemon [OPTIONS]
 Modes:
   --daemon                 serve until told to end
   --no-detach              ... in the foreground
+  --inetd                  serve one job on standard input and output, for inetd and ssh
 Jobs:
   -j, --jobs N             compilers at once (default: processors + 2)
   -N, --nice N             be so much nicer (default 5)
@@ -54,11 +55,25 @@ pub enum LogTo {
     File(PathBuf),
 }
 
+/// What kind of server to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Listen and serve many; leave the terminal or not.
+    Daemon {
+        /// Leave it.
+        detach: bool,
+    },
+    /// Serve one job on standard input and output.
+    Inetd,
+}
+
 /// The daemon's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Leave the terminal.
-    pub detach: bool,
+    /// What kind of server to be.
+    pub mode: Mode,
+    /// The command line names the mode; otherwise standard input tells.
+    pub mode_is_given: bool,
     /// Compilers at once.
     pub jobs: usize,
     /// Niceness to add.
@@ -104,8 +119,7 @@ pub enum Request {
 
 /// Options of stock that a later version brings; those with a value are of no use to a script without the
 /// mode, too.
-const LATER: [&str; 7] =
-    ["--inetd", "--no-fork", "--stats", "--zeroconf", "--auth", "--lifetime", "--show-principal"];
+const LATER: [&str; 6] = ["--no-fork", "--stats", "--zeroconf", "--auth", "--lifetime", "--show-principal"];
 
 /// The range of `--jobs`.
 const MAX_JOBS: usize = 10_000;
@@ -130,9 +144,11 @@ pub fn parse(args: &[OsString]) -> Result<Request, String> {
     // --no-fifo has had no effect for twenty years, but stands in scripts.
     args.contains("--no-fifo");
     let wizard = args.contains(["-W", "--wizard"]);
-    let daemon = args.contains("--daemon");
-    let detach = daemon && !args.contains("--no-detach") && !wizard;
-    args.contains("--no-detach");
+    let (inetd, daemon) = (args.contains("--inetd"), args.contains("--daemon"));
+    let mode = match (inetd, args.contains("--no-detach") || wizard) {
+        (true, _) => Mode::Inetd,
+        (false, stay) => Mode::Daemon { detach: !stay },
+    };
 
     let jobs = match number(&mut args, ["-j", "--jobs"])? {
         None => process::processors() + 2,
@@ -168,7 +184,8 @@ pub fn parse(args: &[OsString]) -> Result<Request, String> {
     };
 
     let options = Options {
-        detach,
+        mode,
+        mode_is_given: inetd || daemon || wizard,
         jobs,
         nice,
         job_lifetime,
@@ -281,7 +298,8 @@ mod tests {
         let all = options(
             "--daemon -j 3 -N0 -a 10.0.0.0/8 --allow=::1 -P /run/x.pid --log-file /var/log/x --masquerade-dir /m",
         );
-        assert!(all.detach && !all.default_access);
+        assert_eq!(all.mode, Mode::Daemon { detach: true });
+        assert!(!all.default_access);
         assert_eq!((all.jobs, all.nice), (3, 0));
         assert_eq!(all.access.to_string(), "10.0.0.0/8 ::1/128");
         assert_eq!(all.pid_file, Some("/run/x.pid".into()));
@@ -292,7 +310,13 @@ mod tests {
     #[test]
     fn defaults_are_safe() {
         let options = options("--daemon --no-detach");
-        assert!(!options.detach && options.default_access && !options.any_compiler);
+        assert_eq!(options.mode, Mode::Daemon { detach: false });
+        assert!(options.default_access && !options.any_compiler);
+        assert_eq!(
+            super::parse(&["--inetd".into(), "--enable-tcp-insecure".into()])
+                .map(|it| matches!(it, Request::Serve(it) if it.mode == Mode::Inetd && it.any_compiler)),
+            Ok(true)
+        );
         assert_eq!(options.access, Access::private());
         assert_eq!((options.port, options.nice, options.log_to), (3632, 5, LogTo::Syslog));
         assert_eq!((options.log_level, options.log_notice), (LevelFilter::Warn, true));
@@ -301,7 +325,7 @@ mod tests {
     #[test]
     fn the_wizard_wants_to_see_everything() {
         let options = options("--wizard");
-        assert!(!options.detach);
+        assert_eq!(options.mode, Mode::Daemon { detach: false });
         assert_eq!((options.log_to, options.log_level), (LogTo::Stderr, LevelFilter::Debug));
     }
 

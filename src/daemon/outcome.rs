@@ -1,9 +1,9 @@
 //! How a job ended, decided once: then answered, logged and counted.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::daemon::stream::Peer;
 use crate::exitcode::ExitCode;
 use crate::sys::process::WaitStatus;
 use crate::wire;
@@ -69,6 +69,15 @@ impl Outcome {
         }
     }
 
+    /// The exit code of a server of one job: 0 for one that was answered, even if the compile failed.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            // What has been said to the client is said.
+            Outcome::Refused(_) => 0,
+            other => other.numbers().1,
+        }
+    }
+
     /// Why, for those that are not plain results of a compiler.
     pub fn reason(&self) -> Option<String> {
         match self {
@@ -87,7 +96,7 @@ impl Outcome {
 /// Stock's line per job, which log scanners read; without the program's name and pid.
 pub struct Summary<'a> {
     /// Whose job.
-    pub client: SocketAddr,
+    pub client: Peer,
     /// How it ended.
     pub outcome: &'a Outcome,
     /// From the connection's start to its end.
@@ -99,11 +108,10 @@ pub struct Summary<'a> {
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let (status, ret) = self.outcome.numbers();
-        // IPv6 without brackets, as stock has it.
-        let (ip, port) = (self.client.ip().to_canonical(), self.client.port());
         write!(
             f,
-            "(dcc_job_summary) client: {ip}:{port} {} exit:{} sig:{} core:{} ret:{ret} time:{}ms ",
+            "(dcc_job_summary) client: {} {} exit:{} sig:{} core:{} ret:{ret} time:{}ms ",
+            self.client,
             self.outcome.word(),
             status.code().unwrap_or(0),
             status.signal().map_or(0, |signal| signal.number()),
@@ -124,7 +132,7 @@ mod tests {
     #[test]
     fn the_line_is_that_of_stock() {
         let line = Summary {
-            client: "127.0.0.1:38648".parse().unwrap(),
+            client: Peer::Tcp("127.0.0.1:38648".parse().unwrap()),
             outcome: &Outcome::Compiled(WaitStatus::exited(0)),
             time: Duration::from_millis(28),
             names: Some((b"gcc", b"hello.c")),
@@ -143,7 +151,7 @@ mod tests {
     #[test]
     fn control_bytes_do_not_reach_the_log() {
         let line = Summary {
-            client: "[::ffff:10.0.0.1]:5".parse().unwrap(),
+            client: Peer::Tcp("[::ffff:10.0.0.1]:5".parse().unwrap()),
             outcome: &Outcome::Compiled(WaitStatus::from_raw(9)),
             time: Duration::ZERO,
             names: Some((b"gcc", b"a\nb.c")),

@@ -23,6 +23,7 @@ use crate::daemon::job::{self, Compile};
 use crate::daemon::message::{self, ToSupervisor, ToWorker};
 use crate::daemon::outcome::{Outcome, Refusal, Summary};
 use crate::daemon::session::{Action, Stage};
+use crate::daemon::stream::{Peer, Stream};
 use crate::exitcode::ExitCode;
 use crate::logging::NOTICE;
 use crate::sys::file::{self, Readiness};
@@ -38,6 +39,16 @@ pub struct Policy {
     pub compilers: Compilers,
     /// The longest a compiler may run.
     pub job_lifetime: Option<Duration>,
+}
+
+impl Policy {
+    /// Who comes through a pipe or a local socket has been let in by whoever started us.
+    fn allows(&self, peer: Peer) -> bool {
+        match peer {
+            Peer::Tcp(address) => self.access.allows(address.ip()),
+            Peer::Local | Peer::Pipe => true,
+        }
+    }
 }
 
 const LISTENER: Token = Token(usize::MAX);
@@ -57,14 +68,25 @@ const LAST_CHANCE: Duration = Duration::from_secs(10);
 
 /// Runs until the supervisor says drain or stop, or is gone.
 pub fn run(listener: TcpListener, supervisor: OwnedFd, policy: &Policy) -> io::Result<()> {
-    Worker::new(listener, supervisor, policy)?.run()
+    let mut worker = Worker::new(policy)?;
+    worker.watch(listener, supervisor)?;
+    worker.run().map(drop)
+}
+
+/// Serves the one job that comes through `stream`; the exit code is for who has started us.
+pub fn run_once(stream: Stream, peer: Peer, policy: &Policy) -> io::Result<u8> {
+    let mut worker = Worker::new(policy)?;
+    worker.admit(stream, peer);
+    worker.run()
 }
 
 struct Worker<'a> {
     poll: Poll,
-    /// `None` once draining.
+    /// `None` once draining, and for a single job.
     listener: Option<TcpListener>,
-    supervisor: OwnedFd,
+    /// `None` for a single job, which is its own master.
+    supervisor: Option<OwnedFd>,
+    draining: bool,
     signals: SignalPipe,
     policy: &'a Policy,
     connections: HashMap<u32, Connection>,
@@ -75,21 +97,24 @@ struct Worker<'a> {
     /// When to try again after accepting has failed for want of something; no event tells that it is there again.
     accept_again: Option<Instant>,
     next_id: u32,
+    /// A job that waits for a slot where nobody else has one.
+    own_grant: Option<u32>,
+    /// How the last job ended.
+    exit_code: u8,
     answers: Answers,
 }
 
 impl<'a> Worker<'a> {
-    fn new(mut listener: TcpListener, supervisor: OwnedFd, policy: &'a Policy) -> io::Result<Worker<'a>> {
+    fn new(policy: &'a Policy) -> io::Result<Worker<'a>> {
         let poll = Poll::new()?;
         let signals = SignalPipe::new(&[Signal::CHLD, Signal::TERM, Signal::INT, Signal::HUP])?;
-        let registry = poll.registry();
-        registry.register(&mut listener, LISTENER, Interest::READABLE)?;
-        registry.register(&mut SourceFd(&supervisor.as_raw_fd()), SUPERVISOR, Interest::READABLE)?;
-        registry.register(&mut SourceFd(&signals.as_fd().as_raw_fd()), SIGNALS, Interest::READABLE)?;
+        let signal_fd = signals.as_fd().as_raw_fd();
+        poll.registry().register(&mut SourceFd(&signal_fd), SIGNALS, Interest::READABLE)?;
         Ok(Worker {
             poll,
-            listener: Some(listener),
-            supervisor,
+            listener: None,
+            supervisor: None,
+            draining: false,
             signals,
             policy,
             connections: HashMap::new(),
@@ -97,11 +122,22 @@ impl<'a> Worker<'a> {
             unfinished: Vec::new(),
             accept_again: None,
             next_id: 0,
+            own_grant: None,
+            exit_code: 0,
             answers: Answers::new(),
         })
     }
 
-    fn run(mut self) -> io::Result<()> {
+    /// Takes connections from `listener` and orders from `supervisor`.
+    fn watch(&mut self, mut listener: TcpListener, supervisor: OwnedFd) -> io::Result<()> {
+        let registry = self.poll.registry();
+        registry.register(&mut listener, LISTENER, Interest::READABLE)?;
+        registry.register(&mut SourceFd(&supervisor.as_raw_fd()), SUPERVISOR, Interest::READABLE)?;
+        (self.listener, self.supervisor) = (Some(listener), Some(supervisor));
+        Ok(())
+    }
+
+    fn run(mut self) -> io::Result<u8> {
         let mut events = Events::with_capacity(256);
         while self.listener.is_some() || !self.connections.is_empty() {
             let timeout = self.timeout();
@@ -116,15 +152,18 @@ impl<'a> Worker<'a> {
                     SIGNALS => self.signals()?,
                     SUPERVISOR => {
                         if self.orders()? == Next::Close {
-                            return Ok(());
+                            return Ok(self.exit_code);
                         }
                     }
                     Token(id) => self.serve(id as u32),
                 }
             }
+            while let Some(id) = self.own_grant.take() {
+                self.granted(id);
+            }
             self.expire();
         }
-        Ok(())
+        Ok(self.exit_code)
     }
 
     fn timeout(&self) -> Option<Duration> {
@@ -148,7 +187,7 @@ impl<'a> Worker<'a> {
     /// Accepts one connection; the next comes with the next turn, so that other workers get theirs.
     fn accept(&mut self) {
         let Some(listener) = &self.listener else { return };
-        let (mut stream, peer) = match listener.accept() {
+        let (stream, peer) = match listener.accept() {
             Ok(accepted) => accepted,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
             Err(e) => {
@@ -167,23 +206,23 @@ impl<'a> Worker<'a> {
             }
         };
         self.again(LISTENER);
-        if !self.policy.access.allows(peer.ip()) {
-            log::error!(
-                "connection from client '{}:{}' denied by access list",
-                peer.ip().to_canonical(),
-                peer.port()
-            );
+        let _ = stream.set_nodelay(true);
+        self.admit(Stream::Tcp(stream), Peer::Tcp(peer));
+    }
+
+    /// Lets a client in, if it may.
+    fn admit(&mut self, mut stream: Stream, peer: Peer) {
+        if !self.policy.allows(peer) {
+            log::error!("connection from client '{peer}' denied by access list");
+            self.exit_code = ExitCode::AccessDenied as u8;
             return;
         }
-        log::info!("connection from {}:{}", peer.ip().to_canonical(), peer.port());
+        log::info!("connection from {peer}");
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
-        let _ = stream.set_nodelay(true);
-        // Edge-triggered: writability is reported when a full socket has room again, and costs nothing before
-        // that.
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(e) = self.poll.registry().register(&mut stream, Token(id as usize), interest) {
+        if let Err(e) = stream.register(self.poll.registry(), Token(id as usize)) {
             log::warn!("cannot watch a connection: {e}");
+            self.exit_code = ExitCode::IoError as u8;
             return;
         }
         self.connections.insert(id, Connection::new(stream, peer));
@@ -195,8 +234,11 @@ impl<'a> Worker<'a> {
         while let Some(signal) = self.signals.next() {
             if signal != Signal::CHLD {
                 // A terminal's ^C or a service manager's TERM reaches every process; the supervisor's word
-                // follows.
-                log::debug!("signal {} is the supervisor's business", signal.number());
+                // follows. Who has no supervisor obeys at once.
+                if self.supervisor.is_none() {
+                    self.stop();
+                    self.exit_code = 128 + signal.number() as u8;
+                }
             }
         }
         while let Some((pid, status)) = process::try_wait_any() {
@@ -211,7 +253,8 @@ impl<'a> Worker<'a> {
     fn orders(&mut self) -> io::Result<Next> {
         let mut packet = [0; message::MAX_LEN];
         loop {
-            let len = match file::receive_message(self.supervisor.as_fd(), &mut packet) {
+            let Some(supervisor) = &self.supervisor else { return Ok(Next::Keep) };
+            let len = match file::receive_message(supervisor.as_fd(), &mut packet) {
                 Ok(0) => return Ok(self.stop()),
                 Ok(len) => len,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Next::Keep),
@@ -236,6 +279,7 @@ impl<'a> Worker<'a> {
 
     /// No new connections; those from which nothing has come are let go, the others finish.
     fn drain(&mut self) {
+        self.draining = true;
         // Closing is not enough: the supervisor has the socket too, and the kernel would go on accepting for it.
         if let Some(listener) = self.listener.take() {
             file::stop_listening(listener.as_fd());
@@ -256,15 +300,20 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn say(&self, message: ToSupervisor) {
+    fn say(&mut self, message: ToSupervisor) {
+        let Some(supervisor) = &self.supervisor else {
+            if let ToSupervisor::Want(id, _) = message {
+                self.own_grant = Some(id);
+            }
+            return;
+        };
         let packet = message.encode();
         loop {
-            match file::send_message(self.supervisor.as_fd(), &packet) {
+            match file::send_message(supervisor.as_fd(), &packet) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     // The supervisor only reads, so this is soon over.
-                    let _ =
-                        file::wait_ready(self.supervisor.as_fd(), Readiness::Write, Duration::from_secs(1));
+                    let _ = file::wait_ready(supervisor.as_fd(), Readiness::Write, Duration::from_secs(1));
                 }
                 // Gone: the event loop notices it.
                 _ => return,
@@ -298,7 +347,7 @@ impl<'a> Worker<'a> {
             match connection.stream.read(&mut buffer) {
                 Ok(0) => return self.client_closed(connection),
                 Ok(count) => {
-                    if connection.session.stage() == Stage::Receiving && self.listener.is_some() {
+                    if connection.session.stage() == Stage::Receiving && !self.draining {
                         let last = connection.started + LONGEST_REQUEST;
                         connection.deadline = last.min(Instant::now() + SILENCE);
                     }
@@ -365,7 +414,7 @@ impl<'a> Worker<'a> {
 
     fn judge(&self, connection: &mut Connection, argv: &[Vec<u8>]) -> Result<(), Refusal> {
         let Some(version) = connection.session.version() else { return Ok(()) };
-        if self.listener.is_none() {
+        if self.draining {
             return Err(Refusal::new(ExitCode::Busy, "this server is shutting down".to_owned()));
         }
         let command = args::check(argv).map_err(|e| Refusal::new(ExitCode::AccessDenied, e.to_string()))?;
@@ -383,7 +432,7 @@ impl<'a> Worker<'a> {
         // No deadline while others compile; a client that goes away is noticed by itself.
         connection.deadline = Instant::now() + FOREVER;
         connection.slot = true;
-        self.say(ToSupervisor::Want(id, connection.peer.ip().to_canonical()));
+        self.say(ToSupervisor::Want(id, connection.peer.ip()));
         Next::Keep
     }
 
@@ -524,11 +573,12 @@ impl<'a> Worker<'a> {
             self.say(ToSupervisor::GiveBack(id));
         }
         let Some(outcome) = &connection.outcome else { return };
+        self.exit_code = outcome.exit_code();
         let names = connection.compile.as_ref().map(Compile::names);
         // Who sends nothing at all, such as a client that finds it must compile locally, or a port scan, is
         // worth a line but no warning.
         if let Some(reason) = outcome.reason().filter(|_| !connection.session.is_untouched()) {
-            log::warn!("{}:{}: {reason}", connection.peer.ip().to_canonical(), connection.peer.port());
+            log::warn!("{}: {reason}", connection.peer);
         }
         let summary = Summary { client: connection.peer, outcome, time: connection.started.elapsed(), names };
         log::info!(target: NOTICE, "{summary}");

@@ -232,12 +232,29 @@ pub fn private_directory(prefix: &std::path::Path) -> io::Result<std::path::Path
     Ok(std::ffi::OsString::from_vec(template).into())
 }
 
+/// A second descriptor for the same open file; it closes on exec.
+pub fn duplicate(fd: BorrowedFd) -> io::Result<OwnedFd> {
+    // 3 keeps it away from the standard streams.
+    // SAFETY: fcntl with integer arguments touches no memory of ours.
+    let copy = cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) })?;
+    // SAFETY: the kernel has just given us this descriptor, and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
 /// Replaces standard input, output and error by `/dev/null`, for a process that leaves its terminal.
 pub fn close_standard_streams() -> io::Result<()> {
+    replace_by_null(0..=2)
+}
+
+/// The same for input and output only.
+pub fn close_standard_input_and_output() -> io::Result<()> {
+    replace_by_null(0..=1)
+}
+
+fn replace_by_null(fds: std::ops::RangeInclusive<libc::c_int>) -> io::Result<()> {
     let null = File::options().read(true).write(true).open("/dev/null")?;
-    for fd in 0..=2 {
-        // SAFETY: dup2 on descriptors takes no memory; the three standard ones are nobody's property in this
-        // program.
+    for fd in fds {
+        // SAFETY: dup2 on descriptors takes no memory; the standard ones are nobody's property in this program.
         cvt(unsafe { libc::dup2(null.as_raw_fd(), fd) })?;
     }
     Ok(())
