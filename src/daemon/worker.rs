@@ -140,6 +140,9 @@ impl<'a> Worker<'a> {
     fn run(mut self) -> io::Result<u8> {
         let mut events = Events::with_capacity(256);
         while self.listener.is_some() || !self.connections.is_empty() {
+            while let Some(id) = self.own_grant.take() {
+                self.granted(id);
+            }
             let timeout = self.timeout();
             match self.poll.poll(&mut events, timeout) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
@@ -157,9 +160,6 @@ impl<'a> Worker<'a> {
                     }
                     Token(id) => self.serve(id as u32),
                 }
-            }
-            while let Some(id) = self.own_grant.take() {
-                self.granted(id);
             }
             self.expire();
         }
