@@ -421,3 +421,85 @@ fn a_compiler_inherits_nothing() {
     }
     assert!(text.contains("/distccd_"), "it works in its own directory: {text}");
 }
+
+#[test]
+fn a_command_list_replaces_the_other_rules() {
+    let workspace = Workspace::new("cmdlist");
+    workspace.script("masquerade/listed", "");
+    workspace.script(
+        "elsewhere/bin/special",
+        "#!/bin/sh\necho \"$0\"; while [ \"$1\" != -o ]; do shift; done; printf OBJ > \"$2\"\n",
+    );
+    let special = workspace.path("elsewhere/bin/special");
+    let list = workspace.path("commands");
+    fs::write(&list, format!("{}\n", special.display())).unwrap();
+    let start = |list: &std::path::Path| {
+        let mut command = workspace.command(workspace.path("bin/distccd"));
+        command
+            .env("DISTCC_CMDLIST", list)
+            .args(["--daemon", "--no-detach", "--log-stderr", "--listen", "127.0.0.1", "--port", "0"])
+            .arg("--masquerade-dir")
+            .arg(workspace.path("masquerade"));
+        command
+    };
+    let daemon = Daemon::start(&workspace, &mut start(&list));
+    let ask = |compiler: &str| {
+        let bytes = request(Version::Plain, &[compiler, "-c", "a.c"], b"int x;\n");
+        String::from_utf8_lossy(&exchange(daemon.port, &bytes, false).unwrap()).into_owned()
+    };
+    for name in ["special", "/usr/bin/special"] {
+        let reply = ask(name);
+        assert!(reply.starts_with("DONE00000001STAT00000000"), "{reply}");
+        assert!(reply.contains(&*special.to_string_lossy()), "the whole line is run: {reply}");
+    }
+    assert!(ask("listed").contains("the command list (DISTCC_CMDLIST) has no such command"));
+    assert!(ask("gcc").contains("not allowed here"));
+    // One that cannot be read allows nothing: the daemon does not start.
+    let output = run(&mut start(&workspace.path("no-such-list")));
+    assert_eq!(output.status.code(), Some(101));
+    assert!(stderr(&output).contains("no-such-list"), "{}", explain(&output));
+}
+
+#[test]
+fn compilers_are_allowed_by_pattern_and_listed_with_their_rule() {
+    let workspace = Workspace::new("patterns");
+    workspace
+        .script("servers/mycc-1", "#!/bin/sh\nwhile [ \"$1\" != -o ]; do shift; done; printf OBJ > \"$2\"\n");
+    workspace.script("masquerade/gone", "");
+    // Listed, but in a directory that only root may enter.
+    workspace.script("closed/hidden", "#!/bin/sh\n");
+    workspace.script("masquerade/hidden", "");
+    let closed = workspace.path("closed");
+    fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let daemon = daemon_with_servers(&workspace, &["--allow-compiler", "mycc-?"]);
+    let ask = |compiler: &str| {
+        let bytes = request(Version::Plain, &[compiler, "-c", "a.c"], b"int x;\n");
+        String::from_utf8_lossy(&exchange(daemon.port, &bytes, false).unwrap()).into_owned()
+    };
+    assert!(ask("mycc-1").contains("DOTO00000003OBJ"));
+    assert!(ask("mycc-12").contains("is not allowed here"));
+
+    let path = format!("{}:{}:/usr/bin:/bin", workspace.path("servers").display(), closed.display());
+    let output = succeed(
+        workspace
+            .command(workspace.path("bin/distccd"))
+            .env("PATH", path)
+            .args(["--list-compilers", "--allow-compiler", "mycc-?", "--masquerade-dir"])
+            .arg(workspace.path("masquerade")),
+    );
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = |name: &str| {
+        text.lines()
+            .find(|line| line.starts_with(&format!("{name}\t")))
+            .unwrap_or_else(|| panic!("{name}: {text}"))
+    };
+    assert!(line("mycc-1").ends_with("servers/mycc-1\t--allow-compiler mycc-?"), "{text}");
+    assert!(line("gcc").contains("\t/usr/bin/gcc\t"), "{text}");
+    assert!(line("gone").contains("cannot be run: "), "{text}");
+    if is_root() {
+        assert!(
+            line("hidden").contains(&format!("cannot enter the directory {}", closed.display())),
+            "{text}"
+        );
+    }
+}

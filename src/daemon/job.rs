@@ -8,11 +8,12 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::args::ServerJob;
 use crate::compiler::{self, Start};
+use crate::daemon::compilers::Program;
 use crate::scratch::{self, PrivateDir};
 use crate::sys::file::{self, Contents};
 use crate::sys::process::{self, Pid};
@@ -24,7 +25,7 @@ use crate::wire::{self, Token, Version, limits};
 #[derive(Debug)]
 pub struct Compile {
     command: ServerJob,
-    program: PathBuf,
+    program: Program,
     dir: PrivateDir,
     source: Source,
     output: Option<(File, File)>,
@@ -58,7 +59,7 @@ const ENVIRONMENT: [&str; 8] =
 
 impl Compile {
     /// Makes the job's directory and waits for the source.
-    pub fn new(command: ServerJob, program: PathBuf, version: Version) -> io::Result<Compile> {
+    pub fn new(command: ServerJob, program: Program, version: Version) -> io::Result<Compile> {
         let dir = PrivateDir::new(&scratch::directory(), &prefix(Pid::current()))?;
         let source = match version {
             Version::Plain => Source::ToFile(File::create_new(source_path(&dir, &command))?),
@@ -106,11 +107,9 @@ impl Compile {
         let words = self
             .command
             .command(source_path(&self.dir, &self.command).as_os_str(), object_path(dir).as_os_str());
-        // Without directories: gcc looks for its parts beside a path in argv[0], and a relative path would start
-        // in the job's directory.
-        let name = self.command.compiler().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-        let argv: Vec<OsString> = std::iter::once(OsString::from_vec(name.to_vec()))
-            .chain(stable_directory(name, dir))
+        let name = &self.program.name;
+        let argv: Vec<OsString> = std::iter::once(name.clone())
+            .chain(stable_directory(name.as_bytes(), dir))
             .chain(words)
             .collect();
         let start = Start {
@@ -120,7 +119,7 @@ impl Compile {
             bound_to_us: true,
             max_file_len: Some(limits::BODY.into()),
         };
-        let pid = compiler::spawn(&self.program, &argv, &environment(path, dir), &start)?;
+        let pid = compiler::spawn(&self.program.path, &argv, &environment(path, dir), &start)?;
         self.child = Some(pid);
         self.output = Some((stdout, stderr));
         Ok(pid)

@@ -21,6 +21,7 @@ use crate::{client, console};
 
 pub mod access;
 mod answer;
+pub mod cmdlist;
 mod compilers;
 mod connection;
 pub mod grants;
@@ -42,6 +43,7 @@ use worker::Policy;
 pub fn main(args: &[OsString]) -> Ending {
     let options = match options::parse(args) {
         Ok(Request::Serve(options)) => options,
+        Ok(Request::ListCompilers(options)) => return list_compilers(&options),
         Ok(Request::Help) => {
             console::out(format_args!("{}", options::HELP));
             return Ending::Code(0);
@@ -74,7 +76,8 @@ type Failure = (ExitCode, String);
 fn start(options: &Options) -> Result<Ending, Failure> {
     let mode = mode(options);
     start_logging(options, mode)?;
-    let compilers = Compilers::new(&options.masquerade_dirs, options.any_compiler);
+    let compilers = Compilers::new(&options.masquerade_dirs, &options.allow_compilers, options.any_compiler)
+        .map_err(|reason| (ExitCode::BadArguments, reason))?;
     if !compilers.is_usable() {
         return Err((
             ExitCode::CompilerMissing,
@@ -91,6 +94,26 @@ fn start(options: &Options) -> Result<Ending, Failure> {
     match mode {
         Mode::Daemon { detach } => serve_many(options, detach, &policy),
         Mode::Inetd => serve_one(options, &policy),
+    }
+}
+
+/// Shows what would be served, judged as the user that the daemon becomes.
+fn list_compilers(options: &Options) -> Ending {
+    logging::start("distccd", log::LevelFilter::Warn);
+    let listed = drop_privileges(options).and_then(|()| {
+        Compilers::new(&options.masquerade_dirs, &options.allow_compilers, options.any_compiler)
+            .map_err(|reason| (ExitCode::BadArguments, reason))
+    });
+    match listed {
+        Ok(compilers) => {
+            let lines: String = compilers.list().into_iter().map(|line| line + "\n").collect();
+            console::out(format_args!("{lines}"));
+            Ending::Code(0)
+        }
+        Err((code, reason)) => {
+            log::error!("{reason}");
+            code.into()
+        }
     }
 }
 

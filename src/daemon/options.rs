@@ -28,6 +28,8 @@ Jobs:
   -N, --nice N             be so much nicer (default 5)
   --job-lifetime SECONDS   stop compilers that run longer (default: never)
   --masquerade-dir DIR     allow the compilers named in DIR, besides /usr/lib/distcc
+  --allow-compiler GLOB    allow compilers whose names match, such as 'gcc-*'
+  --list-compilers         show what would be served, and by which rule
   --enable-tcp-insecure    allow any program in PATH as a compiler
 Network:
   -p, --port N             default 3632; 0 takes a free one and logs it
@@ -82,6 +84,8 @@ pub struct Options {
     pub job_lifetime: Option<Duration>,
     /// Directories that name allowed compilers, besides the default ones.
     pub masquerade_dirs: Vec<PathBuf>,
+    /// Patterns of compiler names that are allowed besides.
+    pub allow_compilers: Vec<String>,
     /// Any compiler name is allowed.
     pub any_compiler: bool,
     /// The port; 0 for any.
@@ -109,6 +113,8 @@ pub struct Options {
 pub enum Request {
     /// Serve.
     Serve(Box<Options>),
+    /// Print which compilers would be served.
+    ListCompilers(Box<Options>),
     /// Print the help text.
     Help,
     /// Print the version.
@@ -143,6 +149,7 @@ pub fn parse(args: &[OsString]) -> Result<Request, String> {
     }
     // --no-fifo has had no effect for twenty years, but stands in scripts.
     args.contains("--no-fifo");
+    let list_compilers = args.contains("--list-compilers");
     let wizard = args.contains(["-W", "--wizard"]);
     let (inetd, daemon) = (args.contains("--inetd"), args.contains("--daemon"));
     let mode = match (inetd, args.contains("--no-detach") || wizard) {
@@ -190,6 +197,7 @@ pub fn parse(args: &[OsString]) -> Result<Request, String> {
         nice,
         job_lifetime,
         masquerade_dirs: all(&mut args, ["--masquerade-dir", "--masquerade-dir"])?,
+        allow_compilers: all(&mut args, ["--allow-compiler", "--allow-compiler"])?,
         any_compiler: args.contains("--enable-tcp-insecure") | args.contains("--make-me-a-botnet"),
         port,
         listen: last(&mut args, "--listen")?,
@@ -208,6 +216,7 @@ pub fn parse(args: &[OsString]) -> Result<Request, String> {
     // Words that are no options are ignored, as in stock.
     match args.finish().iter().find(|word| word.as_encoded_bytes().starts_with(b"-")) {
         Some(word) => Err(format!("{}: unknown option", printable(word))),
+        None if list_compilers => Ok(Request::ListCompilers(Box::new(options))),
         None => Ok(Request::Serve(Box::new(options))),
     }
 }
