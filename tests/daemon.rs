@@ -503,3 +503,87 @@ fn compilers_are_allowed_by_pattern_and_listed_with_their_rule() {
         );
     }
 }
+
+#[test]
+fn connections_are_limited_and_silent_ones_make_way() {
+    let workspace = Workspace::new("limits");
+    // One worker, so that its share is all.
+    let daemon = Daemon::ours(
+        &workspace,
+        &["--jobs", "1", "--max-connections", "50", "--max-connections-per-client", "20"],
+    );
+    let mut silent: Vec<TcpStream> =
+        (0..60).map(|_| TcpStream::connect(("127.0.0.1", daemon.port)).unwrap()).collect();
+    serve(&workspace, &daemon);
+    daemon.wait_for_jobs("COMPILE_OK", 1);
+    let worker = children(daemon.pid())[0];
+    let open = || fs::read_dir(format!("/proc/{worker}/fd")).unwrap().count();
+    assert!(open() <= 20 + 12, "{} descriptors", open());
+    // Who has begun a request keeps its place, and then there is no room.
+    silent.clear();
+    let mut begun: Vec<TcpStream> =
+        (0..20).map(|_| TcpStream::connect(("127.0.0.1", daemon.port)).unwrap()).collect();
+    for stream in &mut begun {
+        stream.write_all(b"DIST0000").unwrap();
+    }
+    wait_until("all have begun", || daemon.log().matches("connection from").count() >= 81);
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(exchange(daemon.port, b"", false), Some(vec![]));
+    wait_until("the refusal is logged", || daemon.log().contains("too many connections"));
+    drop(begun);
+    serve(&workspace, &daemon);
+}
+
+#[test]
+fn compressed_sources_wait_in_files_when_there_are_many() {
+    let workspace = Workspace::new("spill");
+    let daemon = Daemon::ours(&workspace, &["--jobs", "1"]);
+    serve(&workspace, &daemon);
+    let before = daemon.memory();
+    // Noise in a comment does not shrink; the last byte is kept back, so that all wait.
+    let mut state = 1u64;
+    let mut letter = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b'a' + (state >> 40) as u8 % 26)
+    };
+    let noise: String = (0..6 << 20).map(|_| letter()).collect();
+    let source = format!("# 1 \"a.c\"\nconst char noise[] = \"{noise}\";\n");
+    let bytes = request(Version::Lzo, &["gcc", "-c", "a.c"], source.as_bytes());
+    assert!(bytes.len() > 5 << 20, "{}", bytes.len());
+    let (last, most) = bytes.split_last().unwrap();
+    let mut waiting: Vec<TcpStream> = (0..12)
+        .map(|_| {
+            let mut stream = TcpStream::connect(("127.0.0.1", daemon.port)).unwrap();
+            stream.write_all(most).unwrap();
+            stream
+        })
+        .collect();
+    let held = daemon.memory() - before;
+    assert!(held < 70 << 10, "{held} kB are held in memory for {} kB of sources", 12 * bytes.len() / 1024);
+    for stream in &mut waiting {
+        stream.write_all(&[*last]).unwrap();
+    }
+    for stream in &mut waiting {
+        let mut reply = Vec::new();
+        stream.read_to_end(&mut reply).unwrap();
+        assert!(
+            reply.starts_with(b"DONE00000002STAT00000000"),
+            "{}",
+            reply[..40.min(reply.len())].escape_ascii()
+        );
+    }
+    daemon.wait_for_jobs("COMPILE_OK", 13);
+    workspace.assert_clean();
+}
+
+#[test]
+fn the_oom_score_goes_to_the_workers() {
+    let workspace = Workspace::new("oom");
+    let daemon = Daemon::ours(&workspace, &["--oom-score-adj", "321"]);
+    wait_until("there are workers", || !children(daemon.pid()).is_empty());
+    for pid in children(daemon.pid()) {
+        assert_eq!(fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap().trim(), "321");
+    }
+}

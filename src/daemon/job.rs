@@ -6,7 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -39,6 +39,8 @@ enum Source {
     ToFile(File),
     /// A compressed body is collected first.
     Compressed(Vec<u8>),
+    /// In a file, where memory is short.
+    CompressedToFile(File),
     /// It is in its file.
     Complete,
 }
@@ -73,10 +75,27 @@ impl Compile {
         (self.command.compiler(), self.command.input_name())
     }
 
-    /// Takes bytes of the source as they come from the wire.
-    pub fn take_source(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// Bytes of the source that this job keeps in memory.
+    pub fn held(&self) -> usize {
+        match &self.source {
+            Source::Compressed(collected) => collected.len(),
+            _ => 0,
+        }
+    }
+
+    /// Takes bytes of the source as they come from the wire; into memory only if there is `room`.
+    pub fn take_source(&mut self, bytes: &[u8], room: bool) -> io::Result<()> {
+        if let (Source::Compressed(collected), false) = (&self.source, room) {
+            let mut file = File::options()
+                .read(true)
+                .write(true)
+                .create_new(true)
+                .open(self.dir.path().join("compressed"))?;
+            file.write_all(collected)?;
+            self.source = Source::CompressedToFile(file);
+        }
         match &mut self.source {
-            Source::ToFile(file) => file.write_all(bytes),
+            Source::ToFile(file) | Source::CompressedToFile(file) => file.write_all(bytes),
             Source::Compressed(collected) => {
                 collected.extend_from_slice(bytes);
                 Ok(())
@@ -88,7 +107,17 @@ impl Compile {
     /// The source is complete: expands it, if it came compressed. `buffer` is the worker's, and its contents
     /// do not matter.
     pub fn finish_source(&mut self, buffer: &mut Vec<u8>) -> io::Result<Result<(), wire::Error>> {
-        if let Source::Compressed(collected) = std::mem::replace(&mut self.source, Source::Complete) {
+        let collected = match std::mem::replace(&mut self.source, Source::Complete) {
+            Source::Compressed(collected) => Some(collected),
+            Source::CompressedToFile(mut file) => {
+                let mut collected = Vec::new();
+                file.rewind()?;
+                file.read_to_end(&mut collected)?;
+                Some(collected)
+            }
+            Source::ToFile(_) | Source::Complete => None,
+        };
+        if let Some(collected) = collected {
             buffer.clear();
             if let Err(error) = lzo::decompress(&collected, buffer, limits::BODY as usize) {
                 return Ok(Err(wire::Error::Lzo { token: Token::Doti, error }));

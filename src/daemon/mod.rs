@@ -26,6 +26,7 @@ mod compilers;
 mod connection;
 pub mod grants;
 mod job;
+pub mod limits;
 pub mod message;
 pub mod options;
 pub mod outcome;
@@ -90,7 +91,12 @@ fn start(options: &Options) -> Result<Ending, Failure> {
     if let Err(e) = user::be_nice(options.nice) {
         log::warn!("cannot become nicer by {}: {e}", options.nice);
     }
-    let policy = Policy { access: options.access.clone(), compilers, job_lifetime: options.job_lifetime };
+    let policy = Policy {
+        access: options.access.clone(),
+        compilers,
+        job_lifetime: options.job_lifetime,
+        connections: options.connections.share(process::processors().min(options.jobs)),
+    };
     match mode {
         Mode::Daemon { detach } => serve_many(options, detach, &policy),
         Mode::Inetd => serve_one(options, &policy),
@@ -141,6 +147,8 @@ fn serve_many(options: &Options, detach: bool, policy: &Policy) -> Result<Ending
     }
     let listener = listen(options)?;
     let pid_file = options.pid_file.as_deref().map(PidFile::create).transpose()?;
+    // Before: a process that has changed its user may not write there. Workers and compilers inherit it.
+    options.oom_score_adj.into_iter().for_each(adjust_oom_score);
     drop_privileges(options)?;
     check_scratch()?;
     if detach {
@@ -175,6 +183,13 @@ fn serve_many(options: &Options, detach: bool, policy: &Policy) -> Result<Ending
         }
     }
     Ok(Ending::Code(0))
+}
+
+/// Only root may make a process safer than it was; that this fails is no reason not to serve.
+fn adjust_oom_score(adjustment: i32) {
+    if let Err(e) = std::fs::write("/proc/self/oom_score_adj", adjustment.to_string()) {
+        log::warn!("cannot set oom_score_adj to {adjustment}: {e}");
+    }
 }
 
 fn general(what: &str, error: &io::Error) -> Failure {

@@ -12,6 +12,7 @@ use pico_args::Arguments;
 
 use crate::args::printable;
 use crate::daemon::access::Access;
+use crate::daemon::limits::Connections;
 use crate::hosts::DEFAULT_PORT;
 use crate::sys::process;
 
@@ -35,10 +36,12 @@ Network:
   -p, --port N             default 3632; 0 takes a free one and logs it
   --listen ADDRESS         default: all addresses
   -a, --allow ADDR[/BITS]  serve these clients; several are possible
+  --max-connections N      in all (default 4000); --max-connections-per-client N (default 2000)
   --allow-private          serve private networks and this machine (the default without --allow)
 Process:
   --user NAME              become NAME when started as root (default distccd, distcc or nobody)
   -P, --pid-file FILE
+  --oom-score-adj N        which processes go first when memory runs short (-1000 to 1000)
 Log:
   --log-file FILE, --log-stderr; default: the system log
   --log-level LEVEL        error, warning, notice (default), info, debug
@@ -96,6 +99,10 @@ pub struct Options {
     pub access: Access,
     /// Nobody was named with `--allow`.
     pub default_access: bool,
+    /// How many clients may be connected.
+    pub connections: Connections,
+    /// Added to the kernel's reasons to end the daemon's workers and compilers when memory runs short.
+    pub oom_score_adj: Option<i32>,
     /// Whom to become when started as root.
     pub user: Option<String>,
     /// Where to write the pid.
@@ -180,6 +187,16 @@ pub fn parse(args: &[OsString]) -> Result<Request, String> {
         access.extend(Access::private());
     }
 
+    let count = |args: &mut Arguments, name, default| match number(args, [name, name])? {
+        None => Ok(default),
+        Some(count @ 1..) => usize::try_from(count).map_err(|_| format!("{name}: too many")),
+        Some(_) => Err(format!("{name}: must be at least 1")),
+    };
+    let connections = Connections {
+        all: count(&mut args, "--max-connections", 4000)?,
+        per_address: count(&mut args, "--max-connections-per-client", 2000)?,
+    };
+
     let log_stderr = args.contains("--log-stderr") || wizard;
     let log_file: Option<PathBuf> = last(&mut args, "--log-file")?;
     let level: Option<String> = last(&mut args, "--log-level")?;
@@ -203,6 +220,9 @@ pub fn parse(args: &[OsString]) -> Result<Request, String> {
         listen: last(&mut args, "--listen")?,
         access,
         default_access,
+        connections,
+        oom_score_adj: number(&mut args, ["--oom-score-adj", "--oom-score-adj"])?
+            .map(|adj| adj.clamp(-1000, 1000) as i32),
         user: last(&mut args, "--user")?,
         pid_file: last_of(&mut args, ["-P", "--pid-file"])?,
         log_to: match (log_stderr, log_file) {

@@ -20,6 +20,7 @@ use crate::daemon::answer::Answers;
 use crate::daemon::compilers::Compilers;
 use crate::daemon::connection::{Connection, Next, SILENCE};
 use crate::daemon::job::{self, Compile};
+use crate::daemon::limits::{self, Complaints, Connections};
 use crate::daemon::message::{self, ToSupervisor, ToWorker};
 use crate::daemon::outcome::{Outcome, Refusal, Summary};
 use crate::daemon::session::{Action, Stage};
@@ -39,6 +40,8 @@ pub struct Policy {
     pub compilers: Compilers,
     /// The longest a compiler may run.
     pub job_lifetime: Option<Duration>,
+    /// One worker's share of the connections.
+    pub connections: Connections,
 }
 
 impl Policy {
@@ -99,6 +102,9 @@ struct Worker<'a> {
     next_id: u32,
     /// A job that waits for a slot where nobody else has one.
     own_grant: Option<u32>,
+    /// Bytes of compressed sources in memory.
+    held: usize,
+    complaints: Complaints,
     /// How the last job ended.
     exit_code: u8,
     answers: Answers,
@@ -123,6 +129,8 @@ impl<'a> Worker<'a> {
             accept_again: None,
             next_id: 0,
             own_grant: None,
+            held: 0,
+            complaints: Complaints::new(Instant::now()),
             exit_code: 0,
             answers: Answers::new(),
         })
@@ -213,8 +221,12 @@ impl<'a> Worker<'a> {
     /// Lets a client in, if it may.
     fn admit(&mut self, mut stream: Stream, peer: Peer) {
         if !self.policy.allows(peer) {
-            log::error!("connection from client '{peer}' denied by access list");
+            self.complain(format_args!("connection from client '{peer}' denied by access list"));
             self.exit_code = ExitCode::AccessDenied as u8;
+            return;
+        }
+        if !self.make_room(peer) {
+            self.complain(format_args!("connection from client '{peer}' refused: too many connections"));
             return;
         }
         log::info!("connection from {peer}");
@@ -228,6 +240,32 @@ impl<'a> Worker<'a> {
         self.connections.insert(id, Connection::new(stream, peer));
         // The request usually lies there already.
         self.serve(id);
+    }
+
+    /// Whether one more client fits; one that has sent nothing yet makes way, the longest waiting first.
+    fn make_room(&mut self, peer: Peer) -> bool {
+        let Connections { all, per_address } = self.policy.connections;
+        let of_address = |it: &&Connection| it.peer.ip() == peer.ip();
+        let count = self.connections.len();
+        // Who has more than its share makes way itself.
+        let crowded =
+            count >= per_address && self.connections.values().filter(of_address).count() >= per_address;
+        if !crowded && count < all {
+            return true;
+        }
+        let silent = self
+            .connections
+            .iter()
+            .filter(|(_, it)| it.session.is_untouched() && (!crowded || of_address(it)));
+        let Some(oldest) = silent.min_by_key(|(_, it)| it.started).map(|(id, _)| *id) else { return false };
+        self.close(oldest);
+        true
+    }
+
+    fn complain(&mut self, complaint: std::fmt::Arguments) {
+        if let Some(line) = self.complaints.take(complaint, Instant::now()) {
+            log::warn!("{line}");
+        }
     }
 
     fn signals(&mut self) -> io::Result<()> {
@@ -396,9 +434,13 @@ impl<'a> Worker<'a> {
             }
             Action::Source(bytes) => {
                 let Some(compile) = &mut connection.compile else { return Next::Keep };
-                match compile.take_source(bytes) {
+                let before = compile.held();
+                let taken = compile.take_source(bytes, self.held < limits::SOURCES_IN_MEMORY);
+                self.held = self.held + compile.held() - before;
+                match taken {
                     Ok(()) => Next::Keep,
                     Err(e) => {
+                        self.held -= compile.held();
                         connection.compile = None;
                         match connection.session.refuse(cannot("store the source", &e)) {
                             Some(action) => self.act(id, connection, action),
@@ -459,6 +501,7 @@ impl<'a> Worker<'a> {
     /// Expands the source, now that it has a slot and no more of them than there are slots do so at once, and
     /// starts the compiler.
     fn start(&mut self, id: u32, connection: &mut Connection) -> Result<(), Outcome> {
+        self.held -= connection.compile.as_ref().map_or(0, Compile::held);
         let refused = |what: &str, e: &io::Error| Outcome::Refused(cannot(what, e));
         let Some(compile) = &mut connection.compile else { return Err(Outcome::ClientGone) };
         self.answers
@@ -572,13 +615,14 @@ impl<'a> Worker<'a> {
         if connection.slot {
             self.say(ToSupervisor::GiveBack(id));
         }
+        self.held -= connection.compile.as_ref().map_or(0, Compile::held);
         let Some(outcome) = &connection.outcome else { return };
         self.exit_code = outcome.exit_code();
         let names = connection.compile.as_ref().map(Compile::names);
         // Who sends nothing at all, such as a client that finds it must compile locally, or a port scan, is
         // worth a line but no warning.
         if let Some(reason) = outcome.reason().filter(|_| !connection.session.is_untouched()) {
-            log::warn!("{}: {reason}", connection.peer);
+            self.complain(format_args!("{}: {reason}", connection.peer));
         }
         let summary = Summary { client: connection.peer, outcome, time: connection.started.elapsed(), names };
         log::info!(target: NOTICE, "{summary}");
