@@ -7,6 +7,8 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use env_logger::{Builder, Target};
 use log::{Level, LevelFilter};
@@ -18,8 +20,8 @@ pub const NOTICE: &str = "notice";
 pub enum Destination {
     /// Standard error.
     Stderr,
-    /// A file, opened for appending.
-    File(File),
+    /// A file, opened for appending; its name, to open it again when it has been rotated.
+    File(File, PathBuf),
     /// The system's log daemon.
     Syslog(UnixDatagram),
 }
@@ -33,8 +35,9 @@ impl Destination {
     }
 
     /// Opens `path` for appending, making it if it is missing.
-    pub fn file(path: &std::path::Path) -> io::Result<Destination> {
-        File::options().append(true).create(true).open(path).map(Destination::File)
+    pub fn file(path: &Path) -> io::Result<Destination> {
+        // Absolute, since a daemon changes its directory.
+        Ok(Destination::File(open(path)?, std::path::absolute(path)?))
     }
 }
 
@@ -76,18 +79,38 @@ pub fn start_to(program: &'static str, level: LevelFilter, notice: bool, destina
     });
     match destination {
         Destination::Stderr => builder.target(Target::Stderr),
-        Destination::File(file) => builder.target(Target::Pipe(Box::new(OneWrite(file)))),
+        Destination::File(file, path) => builder.target(Target::Pipe(Box::new(LogFile { file, path }))),
         Destination::Syslog(socket) => builder.target(Target::Pipe(Box::new(Datagrams(socket)))),
     };
     let _ = builder.try_init();
 }
 
-/// Falls back to standard error when the file cannot be written: a full disk must not hide what went wrong.
-struct OneWrite(File);
+/// From the next line on a log file is the one that has its name then: the old one has been moved away.
+pub fn reopen() {
+    REOPEN.store(true, Ordering::Relaxed);
+}
 
-impl Write for OneWrite {
+static REOPEN: AtomicBool = AtomicBool::new(false);
+
+fn open(path: &Path) -> io::Result<File> {
+    File::options().append(true).create(true).open(path)
+}
+
+/// Falls back to standard error when the file cannot be written: a full disk must not hide what went wrong.
+struct LogFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl Write for LogFile {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.write_all(line).or_else(|_| io::stderr().write_all(line))?;
+        if REOPEN.swap(false, Ordering::Relaxed) {
+            // A file that cannot be made, by a user who is not root any more, leaves the old one in use.
+            if let Ok(file) = open(&self.path) {
+                self.file = file;
+            }
+        }
+        self.file.write_all(line).or_else(|_| io::stderr().write_all(line))?;
         Ok(line.len())
     }
 

@@ -16,7 +16,7 @@ use mio::{Events, Interest, Poll, Token};
 use crate::daemon::grants::{Grants, JobId};
 use crate::daemon::job;
 use crate::daemon::message::{self, ToSupervisor, ToWorker};
-use crate::logging::NOTICE;
+use crate::logging::{self, NOTICE};
 use crate::sys::file;
 use crate::sys::process::{self, Fork, Pid, WaitStatus};
 use crate::sys::signal::{self, Signal, SignalPipe};
@@ -162,12 +162,21 @@ impl Supervisor {
         while let Some(signal) = self.signals.next() {
             match signal {
                 Signal::CHLD => {}
-                Signal::HUP => log::info!("SIGHUP has no effect in this version"),
+                Signal::HUP => self.reopen_log(),
                 _ => self.end(signal),
             }
         }
         while let Some((pid, status)) = process::try_wait_any() {
             self.worker_ended(pid, status);
+        }
+    }
+
+    /// A log file that has been moved away is made anew, by every process that writes it.
+    fn reopen_log(&self) {
+        logging::reopen();
+        log::info!(target: NOTICE, "signal 1: the log file is opened again");
+        for worker in self.places.iter().filter_map(|place| place.worker.as_ref()) {
+            let _ = worker.pid.kill(Signal::HUP);
         }
     }
 

@@ -26,7 +26,7 @@ use crate::daemon::outcome::{Outcome, Refusal, Summary};
 use crate::daemon::session::{Action, Stage};
 use crate::daemon::stream::{Peer, Stream};
 use crate::exitcode::ExitCode;
-use crate::logging::NOTICE;
+use crate::logging::{self, NOTICE};
 use crate::sys::file::{self, Readiness};
 use crate::sys::process::{self, Pid, WaitStatus};
 use crate::sys::signal::{Signal, SignalPipe};
@@ -273,7 +273,9 @@ impl<'a> Worker<'a> {
             if signal != Signal::CHLD {
                 // A terminal's ^C or a service manager's TERM reaches every process; the supervisor's word
                 // follows. Who has no supervisor obeys at once.
-                if self.supervisor.is_none() {
+                if signal == Signal::HUP && self.supervisor.is_some() {
+                    logging::reopen();
+                } else if self.supervisor.is_none() {
                     self.stop();
                     self.exit_code = 128 + signal.number() as u8;
                 }
