@@ -38,11 +38,13 @@ fuzz:
 static:
 	sh cross/static.sh
 
-# One file and its names
+# One file and its names, and the manual pages
 install: build
 	install -D -m 755 target/release/distcc "$(DESTDIR)$(PREFIX)/bin/distcc"
 	for name in distccd distccmon-text; do \
 		ln -sf distcc "$(DESTDIR)$(PREFIX)/bin/$$name"; done
+	for page in docs/man/*.1; do \
+		install -D -m 644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man1/$${page##*/}"; done
 
 clean:
 	$(CARGO) clean

@@ -22,6 +22,8 @@ mod daemon;
 mod inetd;
 /// `^C` and signals.
 mod interrupt;
+/// The manual pages.
+mod manual;
 /// `distccmon-text`, ours and stock's, on either's states.
 mod monitor;
 /// One binary, many names.
