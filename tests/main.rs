@@ -30,3 +30,5 @@ mod readme;
 mod regression;
 /// Many jobs on few slots.
 mod slots;
+/// The statistics over HTTP.
+mod stats;

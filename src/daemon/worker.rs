@@ -20,9 +20,10 @@ use crate::daemon::answer::Answers;
 use crate::daemon::compilers::Compilers;
 use crate::daemon::connection::{Connection, Next, SILENCE};
 use crate::daemon::job::{self, Compile};
-use crate::daemon::message::{self, ToSupervisor, ToWorker};
+use crate::daemon::message::{self, Report, ToSupervisor, ToWorker};
 use crate::daemon::outcome::{Outcome, Refusal, Summary};
 use crate::daemon::session::{Action, Stage};
+use crate::daemon::stats::Job;
 use crate::exitcode::ExitCode;
 use crate::logging::NOTICE;
 use crate::sys::file::{self, Readiness};
@@ -38,6 +39,8 @@ pub struct Policy {
     pub compilers: Compilers,
     /// The longest a compiler may run.
     pub job_lifetime: Option<Duration>,
+    /// The supervisor keeps statistics.
+    pub report: bool,
 }
 
 const LISTENER: Token = Token(usize::MAX);
@@ -173,6 +176,7 @@ impl<'a> Worker<'a> {
                 peer.ip().to_canonical(),
                 peer.port()
             );
+            self.report(|| Report::Denied);
             return;
         }
         log::info!("connection from {}:{}", peer.ip().to_canonical(), peer.port());
@@ -187,6 +191,7 @@ impl<'a> Worker<'a> {
             return;
         }
         self.connections.insert(id, Connection::new(stream, peer));
+        self.report(|| Report::Accepted(id));
         // The request usually lies there already.
         self.serve(id);
     }
@@ -256,6 +261,13 @@ impl<'a> Worker<'a> {
         }
     }
 
+    /// For the statistics, if there are any.
+    fn report(&self, report: impl FnOnce() -> Report) {
+        if self.policy.report {
+            self.say(ToSupervisor::Report(report()));
+        }
+    }
+
     fn say(&self, message: ToSupervisor) {
         let packet = message.encode();
         loop {
@@ -298,6 +310,7 @@ impl<'a> Worker<'a> {
             match connection.stream.read(&mut buffer) {
                 Ok(0) => return self.client_closed(connection),
                 Ok(count) => {
+                    connection.tally.received += count as u64;
                     if connection.session.stage() == Stage::Receiving && self.listener.is_some() {
                         let last = connection.started + LONGEST_REQUEST;
                         connection.deadline = last.min(Instant::now() + SILENCE);
@@ -422,6 +435,14 @@ impl<'a> Worker<'a> {
         connection.session.compiling();
         self.children.insert(pid, id);
         self.say(ToSupervisor::Runs(id, pid.number()));
+        connection.tally.compile_start = Some(Instant::now());
+        self.report(|| {
+            let (compiler, file) = compile.names();
+            Report::Started(
+                id,
+                Job { client: connection.peer, compiler: compiler.to_vec(), file: file.to_vec() },
+            )
+        });
         connection.deadline = Instant::now() + self.policy.job_lifetime.unwrap_or(FOREVER);
         Ok(())
     }
@@ -431,6 +452,7 @@ impl<'a> Worker<'a> {
         if let Some(compile) = &mut connection.compile {
             compile.child_ended();
         }
+        connection.tally.compiled();
         if std::mem::take(&mut connection.slot) {
             self.say(ToSupervisor::GiveBack(id));
         }
@@ -523,6 +545,7 @@ impl<'a> Worker<'a> {
         if connection.slot {
             self.say(ToSupervisor::GiveBack(id));
         }
+        self.report(|| Report::Finished(id, connection.finished()));
         let Some(outcome) = &connection.outcome else { return };
         let names = connection.compile.as_ref().map(Compile::names);
         // Who sends nothing at all, such as a client that finds it must compile locally, or a port scan, is
