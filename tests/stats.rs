@@ -241,6 +241,26 @@ fn running_jobs_are_shown() {
 }
 
 #[test]
+fn a_job_whose_answer_is_not_taken_runs_no_longer() {
+    let workspace = Workspace::new("stats-deaf");
+    let (daemon, port) = daemon_with_stats(&workspace, &["--jobs", "1"]);
+    let source = format!("char large[{}] = {{1}};\n", 16 << 20);
+    let mut deaf = TcpStream::connect(("127.0.0.1", daemon.port)).unwrap();
+    deaf.write_all(&request(Version::Plain, &["gcc", "-c", "deaf.c"], source.as_bytes())).unwrap();
+    wait_until("the compiler has ended", || {
+        let metrics = body(port, "/metrics");
+        // Only after its start is there an object.
+        let mut jobs = std::fs::read_dir(workspace.path("tmp")).unwrap().flatten();
+        jobs.any(|job| job.path().join("object").exists()) && value(&metrics, "distccd_slots_in_use") == 0.0
+    });
+    wait_until("it is no longer listed", || body(port, "/jobs") == "[\n]\n");
+    assert_eq!(value(&body(port, "/metrics"), "distccd_connections"), 1.0);
+    drop(deaf);
+    wait_for(port, "dcc_cli_disconnect", 1);
+    daemon.stop();
+}
+
+#[test]
 fn a_killed_worker_is_counted_and_its_jobs_forgotten() {
     let workspace = Workspace::new("stats-worker");
     let (daemon, port) = daemon_with_stats(&workspace, &["--jobs", "1"]);
@@ -325,11 +345,17 @@ fn the_page_is_not_for_the_wrong_address() {
 #[test]
 fn without_the_option_nothing_is_served() {
     let workspace = Workspace::new("stats-off");
-    let port = free_port();
-    let daemon = Daemon::ours(&workspace, &["--stats-port", &port.to_string()]);
-    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
-    assert!(!daemon.log().contains("stats server"), "{}", daemon.log());
-    daemon.stop();
+    let sockets = |options: &[&str]| {
+        let daemon = Daemon::ours(&workspace, options);
+        wait_until("there is a worker", || children(daemon.pid()).len() == 1);
+        let links = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap();
+        let links = links.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
+        let count = links.filter(|target| target.to_string_lossy().starts_with("socket:")).count();
+        (count, daemon.stop().contains("stats server"))
+    };
+    let (with, says) = sockets(&["--jobs", "1", "--stats-port", "0", "--stats"]);
+    assert!(says);
+    assert_eq!(sockets(&["--jobs", "1", "--stats-port", "0"]), (with - 1, false));
 }
 
 #[test]
