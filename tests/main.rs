@@ -34,3 +34,5 @@ mod readme;
 mod regression;
 /// Many jobs on few slots.
 mod slots;
+/// The statistics over HTTP.
+mod stats;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::daemon::job::Compile;
 use crate::daemon::outcome::Outcome;
 use crate::daemon::session::Session;
+use crate::daemon::stats::{Finished, JobEnd};
 use crate::daemon::stream::{Peer, Stream};
 use crate::sys::file;
 
@@ -38,6 +39,28 @@ pub struct Connection {
     pub deadline: Instant,
     /// Only waiting for the client to close.
     pub lingering: bool,
+    /// For the statistics.
+    pub tally: Tally,
+}
+
+/// What a connection has cost.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Bytes from the client.
+    pub received: u64,
+    /// Bytes to the client.
+    pub sent: u64,
+    /// When the compiler was started.
+    pub compile_start: Option<Instant>,
+    /// How long it ran.
+    pub compile_time: Duration,
+}
+
+impl Tally {
+    /// The compiler has ended.
+    pub fn compiled(&mut self) {
+        self.compile_time = self.compile_start.map(|start| start.elapsed()).unwrap_or_default();
+    }
 }
 
 /// An answer on its way out.
@@ -81,6 +104,19 @@ impl Connection {
             started: now,
             deadline: now + SILENCE,
             lingering: false,
+            tally: Tally::default(),
+        }
+    }
+
+    /// For the statistics, when it ends.
+    pub fn finished(&self) -> Finished {
+        let millis = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        Finished {
+            end: JobEnd::of(self.outcome.as_ref()),
+            time: millis(self.started.elapsed()),
+            compile_time: millis(self.tally.compile_time),
+            received: self.tally.received,
+            sent: self.tally.sent,
         }
     }
 
@@ -94,7 +130,10 @@ impl Connection {
                 None => return Next::Close,
             };
             match result {
-                Ok(()) => self.deadline = Instant::now() + SILENCE,
+                Ok(count) => {
+                    self.tally.sent += count as u64;
+                    self.deadline = Instant::now() + SILENCE;
+                }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Next::Keep,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => {
@@ -117,10 +156,10 @@ impl Connection {
 }
 
 impl Reply {
-    /// One call to the kernel; `None` when everything is sent.
-    fn step(&mut self, stream: &mut Stream) -> Option<io::Result<()>> {
+    /// One call to the kernel, which takes so many bytes; `None` when everything is sent.
+    fn step(&mut self, stream: &mut Stream) -> Option<io::Result<usize>> {
         if self.sent < self.head.len() {
-            return Some(stream.write(&self.head[self.sent..]).map(|count| self.sent += count));
+            return Some(stream.write(&self.head[self.sent..]).inspect(|count| self.sent += count));
         }
         let (object, offset, left) = self.object.as_mut().filter(|(_, _, left)| *left > 0)?;
         let most = (*left).min(1 << 30) as usize;
@@ -130,7 +169,7 @@ impl Reply {
             Ok(count) => {
                 *offset += count as u64;
                 *left -= count as u64;
-                Ok(())
+                Ok(count)
             }
             Err(e) => Err(e),
         })

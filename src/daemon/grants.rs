@@ -30,6 +30,21 @@ impl Grants {
         Grants { free: slots, held: HashSet::new(), waiting: VecDeque::new() }
     }
 
+    /// How many there are in all.
+    pub fn slots(&self) -> usize {
+        self.free + self.held.len()
+    }
+
+    /// How many are taken.
+    pub fn in_use(&self) -> usize {
+        self.held.len()
+    }
+
+    /// How many jobs wait for one.
+    pub fn waiting(&self) -> usize {
+        self.waiting.iter().map(|(_, jobs)| jobs.len()).sum()
+    }
+
     /// A job wants a slot.
     pub fn want(&mut self, id: JobId, client: IpAddr) {
         match self.waiting.iter_mut().find(|(address, _)| *address == client) {
@@ -93,6 +108,7 @@ mod tests {
             (grants.grant_next(), grants.grant_next(), grants.grant_next()),
             (Some(id(1)), Some(id(2)), None)
         );
+        assert_eq!((grants.slots(), grants.in_use(), grants.waiting()), (2, 2, 2));
         grants.give_back(id(1));
         grants.give_back(id(1));
         assert_eq!((grants.grant_next(), grants.grant_next()), (Some(id(3)), None));

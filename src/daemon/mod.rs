@@ -1,8 +1,8 @@
 //! The daemon: options → log → listen → drop privileges → leave the terminal → supervise workers.
 //!
 //! Each worker runs one event loop (`worker`) in which a job is a [`session`] that decides and a [`job`] that
-//! acts; the supervisor hands out compile slots ([`grants`]). Source for behaviour: reference `daemon.md`;
-//! for the shape: `design.md` section 3.
+//! acts; the supervisor hands out compile slots ([`grants`]) and serves statistics ([`stats`]). Source for
+//! behaviour: reference `daemon.md`; for the shape: `design.md` section 3.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -25,12 +25,16 @@ pub mod cmdlist;
 mod compilers;
 mod connection;
 pub mod grants;
+pub mod http;
 mod job;
 pub mod limits;
+pub mod machine;
 pub mod message;
 pub mod options;
 pub mod outcome;
 pub mod session;
+pub mod stats;
+mod stats_server;
 pub mod stream;
 mod supervisor;
 mod worker;
@@ -95,6 +99,7 @@ fn start(options: &Options) -> Result<Ending, Failure> {
         access: options.access.clone(),
         compilers,
         job_lifetime: options.job_lifetime,
+        report: matches!(mode, Mode::Daemon { .. }) && options.stats_port.is_some(),
         connections: options.connections.share(process::processors().min(options.jobs)),
     };
     match mode {
@@ -145,7 +150,9 @@ fn serve_many(options: &Options, detach: bool, policy: &Policy) -> Result<Ending
     if options.default_access {
         log::info!(target: NOTICE, "no --allow: serving this machine and private networks only ({})", options.access);
     }
-    let listener = listen(options)?;
+    let listener = listen(options, options.port, "listening")?;
+    let stats_listener =
+        options.stats_port.map(|port| listen(options, port, "stats server listening")).transpose()?;
     let pid_file = options.pid_file.as_deref().map(PidFile::create).transpose()?;
     // Before: a process that has changed its user may not write there. Workers and compilers inherit it.
     options.oom_score_adj.into_iter().for_each(adjust_oom_score);
@@ -170,7 +177,9 @@ fn serve_many(options: &Options, detach: bool, policy: &Policy) -> Result<Ending
     log::info!(target: NOTICE, "preforking daemon started ({} {})", env!("CARGO_PKG_VERSION"), multicall::TRIPLE);
 
     let workers = process::processors().min(options.jobs);
-    let end = supervisor::run(workers, options.jobs).map_err(|e| general("the supervisor failed", &e))?;
+    let stats = stats_listener.map(|listener| (listener, &options.access));
+    let end =
+        supervisor::run(workers, options.jobs, stats).map_err(|e| general("the supervisor failed", &e))?;
     match end {
         supervisor::End::Daemon => {
             drop(pid_file);
@@ -217,14 +226,15 @@ fn start_logging(options: &Options, mode: Mode) -> Result<(), Failure> {
     Ok(())
 }
 
-fn listen(options: &Options) -> Result<TcpListener, Failure> {
+/// `what` is how the log's line about it begins.
+fn listen(options: &Options, port: u16, what: &str) -> Result<TcpListener, Failure> {
     let bad = |reason: String| (ExitCode::BindFailed, reason);
     let mut failure = None;
-    for address in options::listen_addresses(options).map_err(bad)? {
+    for address in options::listen_addresses(options, port).map_err(bad)? {
         match TcpListener::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener))) {
             Ok((address, listener)) => {
                 let (ip, port) = (address.ip(), address.port());
-                log::info!(target: NOTICE, "listening on {ip}:{port}");
+                log::info!(target: NOTICE, "{what} on {ip}:{port}");
                 return Ok(listener);
             }
             Err(e) => failure = Some(format!("bind of {}:{} failed: {e}", address.ip(), address.port())),

@@ -37,6 +37,8 @@ Network:
   --listen ADDRESS         default: all addresses
   -a, --allow ADDR[/BITS]  serve these clients; several are possible
   --max-connections N      in all (default 4000); --max-connections-per-client N (default 2000)
+  --stats                  statistics over HTTP for the same clients; also /metrics and /jobs
+  --stats-port N           default 3633
   --allow-private          serve private networks and this machine (the default without --allow)
 Process:
   --user NAME              become NAME when started as root (default distccd, distcc or nobody)
@@ -93,6 +95,8 @@ pub struct Options {
     pub any_compiler: bool,
     /// The port; 0 for any.
     pub port: u16,
+    /// The port for statistics, 0 for any; `None` for no statistics.
+    pub stats_port: Option<u16>,
     /// The address to listen on; `None` for all.
     pub listen: Option<String>,
     /// Who is served.
@@ -132,7 +136,10 @@ pub enum Request {
 
 /// Options of stock that a later version brings; those with a value are of no use to a script without the
 /// mode, too.
-const LATER: [&str; 6] = ["--no-fork", "--stats", "--zeroconf", "--auth", "--lifetime", "--show-principal"];
+const LATER: [&str; 5] = ["--no-fork", "--zeroconf", "--auth", "--lifetime", "--show-principal"];
+
+/// The port for statistics, where none is named.
+const DEFAULT_STATS_PORT: u16 = 3633;
 
 /// The range of `--jobs`.
 const MAX_JOBS: usize = 10_000;
@@ -169,11 +176,8 @@ pub fn parse(args: &[OsString]) -> Result<Request, String> {
         Some(jobs @ 1..) if jobs as usize <= MAX_JOBS => jobs as usize,
         Some(_) => return Err(format!("--jobs: must be from 1 to {MAX_JOBS}")),
     };
-    let port = match number(&mut args, ["-p", "--port"])? {
-        None => DEFAULT_PORT,
-        Some(port) => u16::try_from(port)
-            .map_err(|_| "--port: must be from 1 to 65535, or 0 for a free one".to_owned())?,
-    };
+    let port = port(&mut args, ["-p", "--port"])?.unwrap_or(DEFAULT_PORT);
+    let stats_port = port_of_stats(&mut args)?;
     let nice = number(&mut args, ["-N", "--nice"])?.unwrap_or(5).clamp(-20, 19) as i32;
     let job_lifetime = number(&mut args, ["--job-lifetime", "--job-lifetime"])?
         .and_then(|seconds| u64::try_from(seconds).ok())
@@ -217,6 +221,7 @@ pub fn parse(args: &[OsString]) -> Result<Request, String> {
         allow_compilers: all(&mut args, ["--allow-compiler", "--allow-compiler"])?,
         any_compiler: args.contains("--enable-tcp-insecure") | args.contains("--make-me-a-botnet"),
         port,
+        stats_port,
         listen: last(&mut args, "--listen")?,
         access,
         default_access,
@@ -259,6 +264,19 @@ fn log_level(name: &str) -> Result<(LevelFilter, bool), String> {
     })
 }
 
+/// As in stock, the port alone turns nothing on.
+fn port_of_stats(args: &mut Arguments) -> Result<Option<u16>, String> {
+    let port = port(args, ["--stats-port", "--stats-port"])?.unwrap_or(DEFAULT_STATS_PORT);
+    Ok(args.contains("--stats").then_some(port))
+}
+
+fn port(args: &mut Arguments, names: [&'static str; 2]) -> Result<Option<u16>, String> {
+    let Some(port) = number(args, names)? else { return Ok(None) };
+    u16::try_from(port)
+        .map(Some)
+        .map_err(|_| format!("{}: must be from 1 to 65535, or 0 for a free one", names[1]))
+}
+
 fn number(args: &mut Arguments, names: [&'static str; 2]) -> Result<Option<i64>, String> {
     let Some(text) = last_of::<String>(args, names)? else { return Ok(None) };
     text.parse().map(Some).map_err(|_| format!("{}: invalid numeric value \"{text}\"", names[1]))
@@ -289,18 +307,15 @@ fn all<T: FromStr<Err = Infallible>>(
     })
 }
 
-/// The addresses to bind, best first: every address of this machine through one dual-stack socket where there
+/// The addresses to bind for this port, best first: every address of this machine through one dual-stack socket where there
 /// is IPv6.
-pub fn listen_addresses(options: &Options) -> Result<Vec<SocketAddr>, String> {
+pub fn listen_addresses(options: &Options, port: u16) -> Result<Vec<SocketAddr>, String> {
     use std::net::{Ipv4Addr, Ipv6Addr, ToSocketAddrs};
 
     let Some(name) = &options.listen else {
-        return Ok(vec![
-            (Ipv6Addr::UNSPECIFIED, options.port).into(),
-            (Ipv4Addr::UNSPECIFIED, options.port).into(),
-        ]);
+        return Ok(vec![(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()]);
     };
-    let found = (name.trim_start_matches('[').trim_end_matches(']'), options.port).to_socket_addrs();
+    let found = (name.trim_start_matches('[').trim_end_matches(']'), port).to_socket_addrs();
     found.map(Iterator::collect).map_err(|e| format!("--listen {name}: {e}"))
 }
 
@@ -349,6 +364,16 @@ mod tests {
         assert_eq!(options.access, Access::private());
         assert_eq!((options.port, options.nice, options.log_to), (3632, 5, LogTo::Syslog));
         assert_eq!((options.log_level, options.log_notice), (LevelFilter::Warn, true));
+        assert_eq!(options.stats_port, None);
+    }
+
+    #[test]
+    fn statistics_are_asked_for() {
+        assert_eq!(options("--stats").stats_port, Some(3633));
+        assert_eq!(options("--stats-port 4000 --stats").stats_port, Some(4000));
+        assert_eq!(options("--stats --stats-port=0").stats_port, Some(0));
+        assert_eq!(options("--stats-port 4000").stats_port, None);
+        assert!(HELP.lines().count() <= 40);
     }
 
     #[test]
@@ -365,6 +390,7 @@ mod tests {
             ("--port", "missing argument"),
             ("--port x", "invalid numeric value"),
             ("--port 65536", "--port"),
+            ("--stats-port 65536", "--stats-port"),
             ("--jobs 0", "--jobs"),
             ("--allow 10.0.0.0/40", "10.0.0.0/40"),
             ("--log-level loud", "loud"),

@@ -39,12 +39,17 @@ pub enum Peer {
 }
 
 impl Peer {
+    /// The address and port; local peers have this machine's, and no port.
+    pub fn address(self) -> SocketAddr {
+        match self {
+            Peer::Tcp(address) => SocketAddr::new(address.ip().to_canonical(), address.port()),
+            Peer::Local | Peer::Pipe => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0),
+        }
+    }
+
     /// The address that slots are shared out by. All local peers count as one.
     pub fn ip(self) -> IpAddr {
-        match self {
-            Peer::Tcp(address) => address.ip().to_canonical(),
-            Peer::Local | Peer::Pipe => Ipv4Addr::LOCALHOST.into(),
-        }
+        self.address().ip()
     }
 }
 
@@ -52,7 +57,7 @@ impl Peer {
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            Peer::Tcp(address) => write!(f, "{}:{}", address.ip().to_canonical(), address.port()),
+            Peer::Tcp(_) => write!(f, "{}:{}", self.ip(), self.address().port()),
             Peer::Local => f.write_str("UNIX-DOMAIN"),
             Peer::Pipe => f.write_str("NOTSOCKET"),
         }

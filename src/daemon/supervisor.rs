@@ -1,5 +1,5 @@
-//! The supervisor: keeps the workers alive and hands out compile slots. It never sees a byte from the
-//! network.
+//! The supervisor: keeps the workers alive, hands out compile slots, and keeps the statistics where they are
+//! wanted. It never sees a byte of a job; of the network only the statistics' few requests, if any.
 //!
 //! A worker is a fork of this process, so [`run`] returns twice: in the parent when the daemon ends, in each
 //! child with what the child needs. The child's copy of the supervisor is dropped on the way, so that it
@@ -10,12 +10,16 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use mio::net::TcpListener;
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Registry, Token};
 
+use crate::daemon::access::Access;
 use crate::daemon::grants::{Grants, JobId};
 use crate::daemon::job;
-use crate::daemon::message::{self, ToSupervisor, ToWorker};
+use crate::daemon::message::{self, Report, ToSupervisor, ToWorker};
+use crate::daemon::stats::{Gauges, Stats};
+use crate::daemon::stats_server::StatsServer;
 use crate::logging::{self, NOTICE};
 use crate::sys::file;
 use crate::sys::process::{self, Fork, Pid, WaitStatus};
@@ -36,9 +40,10 @@ const SETTLED: Duration = Duration::from_secs(10);
 /// The longest wait before a failing worker is started again.
 const MAX_DELAY: Duration = Duration::from_secs(30);
 
-/// Runs `workers` processes that share `slots` compile slots.
-pub fn run(workers: usize, slots: usize) -> io::Result<End> {
-    let mut supervisor = Supervisor::new(workers, slots)?;
+/// Runs `workers` processes that share `slots` compile slots. With `stats`, serves statistics there to whom
+/// it allows.
+pub fn run(workers: usize, slots: usize, stats: Option<(TcpListener, &Access)>) -> io::Result<End> {
+    let mut supervisor = Supervisor::new(workers, slots, stats)?;
     for place in 0..workers {
         if let Some(line) = supervisor.start_worker(place)? {
             return Ok(End::Worker(line));
@@ -55,6 +60,7 @@ struct Supervisor {
     signals: SignalPipe,
     places: Vec<Place>,
     grants: Grants,
+    stats: Option<StatsServer>,
     draining: bool,
     stopping: bool,
 }
@@ -78,16 +84,20 @@ struct Running {
 }
 
 impl Supervisor {
-    fn new(workers: usize, slots: usize) -> io::Result<Supervisor> {
+    fn new(workers: usize, slots: usize, stats: Option<(TcpListener, &Access)>) -> io::Result<Supervisor> {
         let poll = Poll::new()?;
         let signals = SignalPipe::new(&[Signal::CHLD, Signal::TERM, Signal::INT, Signal::HUP])?;
         poll.registry().register(&mut SourceFd(&signals.as_fd().as_raw_fd()), SIGNALS, Interest::READABLE)?;
+        let serve =
+            |(listener, access): (_, &Access)| StatsServer::new(listener, access.clone(), poll.registry());
+        let stats = stats.map(serve).transpose()?;
         let place = || Place { worker: None, restart: None, delay: Duration::ZERO, unsent: VecDeque::new() };
         Ok(Supervisor {
             poll,
             signals,
             places: (0..workers).map(|_| place()).collect(),
             grants: Grants::new(slots),
+            stats,
             draining: false,
             stopping: false,
         })
@@ -123,6 +133,9 @@ impl Supervisor {
             for event in &events {
                 match event.token() {
                     SIGNALS => self.signals(),
+                    token if StatsServer::owns(token) => self.serve_stats(|stats, registry, gauges| {
+                        stats.ready(token, registry, gauges);
+                    }),
                     Token(place) => {
                         self.hear(place);
                         self.flush(place);
@@ -130,10 +143,11 @@ impl Supervisor {
                 }
             }
             self.grant();
+            self.serve_stats(StatsServer::expire);
             for place in self.due() {
                 match self.start_worker(place) {
                     Ok(Some(line)) => return Ok(Some(line)),
-                    Ok(None) => {}
+                    Ok(None) => self.count(Stats::restarted),
                     Err(e) => {
                         log::error!("cannot start a worker: {e}");
                         self.places[place].start_later();
@@ -145,11 +159,27 @@ impl Supervisor {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        if self.draining {
-            return None;
-        }
-        let first = self.places.iter().filter_map(|place| place.restart).min()?;
+        let restarts = self.places.iter().filter_map(|place| place.restart.filter(|_| !self.draining));
+        let stats = self.stats.as_ref().and_then(StatsServer::deadline);
+        let first = restarts.chain(stats).min()?;
         Some(first.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
+    }
+
+    fn serve_stats(&mut self, serve: impl FnOnce(&mut StatsServer, &Registry, &Gauges)) {
+        let Some(stats) = &mut self.stats else { return };
+        let gauges = Gauges {
+            slots: self.grants.slots(),
+            in_use: self.grants.in_use(),
+            waiting: self.grants.waiting(),
+            workers: self.places.iter().filter(|place| place.worker.is_some()).count(),
+        };
+        serve(stats, self.poll.registry(), &gauges);
+    }
+
+    fn count(&mut self, count: impl FnOnce(&mut Stats)) {
+        if let Some(server) = &mut self.stats {
+            count(&mut server.stats);
+        }
     }
 
     fn due(&self) -> Vec<usize> {
@@ -199,6 +229,7 @@ impl Supervisor {
         let Some(at) = self.places.iter().position(ended) else { return };
         // What it said before it died counts: it may have given slots back.
         self.hear(at);
+        self.count(|stats| stats.forget_worker(at));
         let place = &mut self.places[at];
         let Some(worker) = place.worker.take() else { return };
         place.unsent.clear();
@@ -242,10 +273,19 @@ impl Supervisor {
                 }
                 Some(ToSupervisor::GiveBack(job)) => {
                     worker.compilers.remove(&job);
-                    self.grants.give_back(JobId { worker: place, job });
+                    let id = JobId { worker: place, job };
+                    self.grants.give_back(id);
+                    if let Some(server) = &mut self.stats {
+                        server.stats.compiled(id);
+                    }
                 }
                 Some(ToSupervisor::Runs(job, group)) => {
                     worker.compilers.extend(Pid::from_number(group).map(|group| (job, group)));
+                }
+                Some(ToSupervisor::Report(report)) => {
+                    if let Some(server) = &mut self.stats {
+                        record(&mut server.stats, place, report);
+                    }
                 }
                 None => log::error!("unknown message from worker {}", worker.pid.number()),
             }
@@ -280,6 +320,16 @@ impl Supervisor {
                 }
             }
         }
+    }
+}
+
+fn record(stats: &mut Stats, worker: usize, report: Report) {
+    let id = |job| JobId { worker, job };
+    match report {
+        Report::Accepted(_) => stats.accepted(worker),
+        Report::Denied => stats.denied(),
+        Report::Started(job, what) => stats.started(id(job), what, Instant::now()),
+        Report::Finished(job, finished) => stats.finished(id(job), finished, Instant::now()),
     }
 }
 

@@ -21,9 +21,10 @@ use crate::daemon::compilers::Compilers;
 use crate::daemon::connection::{Connection, Next, SILENCE};
 use crate::daemon::job::{self, Compile};
 use crate::daemon::limits::{self, Complaints, Connections};
-use crate::daemon::message::{self, ToSupervisor, ToWorker};
+use crate::daemon::message::{self, Report, ToSupervisor, ToWorker};
 use crate::daemon::outcome::{Outcome, Refusal, Summary};
 use crate::daemon::session::{Action, Stage};
+use crate::daemon::stats::Job;
 use crate::daemon::stream::{Peer, Stream};
 use crate::exitcode::ExitCode;
 use crate::logging::{self, NOTICE};
@@ -42,6 +43,8 @@ pub struct Policy {
     pub job_lifetime: Option<Duration>,
     /// One worker's share of the connections.
     pub connections: Connections,
+    /// The supervisor keeps statistics.
+    pub report: bool,
 }
 
 impl Policy {
@@ -223,10 +226,12 @@ impl<'a> Worker<'a> {
         if !self.policy.allows(peer) {
             self.complain(format_args!("connection from client '{peer}' denied by access list"));
             self.exit_code = ExitCode::AccessDenied as u8;
+            self.report(|| Report::Denied);
             return;
         }
         if !self.make_room(peer) {
             self.complain(format_args!("connection from client '{peer}' refused: too many connections"));
+            self.report(|| Report::Denied);
             return;
         }
         log::info!("connection from {peer}");
@@ -238,6 +243,7 @@ impl<'a> Worker<'a> {
             return;
         }
         self.connections.insert(id, Connection::new(stream, peer));
+        self.report(|| Report::Accepted(id));
         // The request usually lies there already.
         self.serve(id);
     }
@@ -340,6 +346,13 @@ impl<'a> Worker<'a> {
         }
     }
 
+    /// For the statistics, if there are any.
+    fn report(&mut self, report: impl FnOnce() -> Report) {
+        if self.policy.report {
+            self.say(ToSupervisor::Report(report()));
+        }
+    }
+
     fn say(&mut self, message: ToSupervisor) {
         let Some(supervisor) = &self.supervisor else {
             if let ToSupervisor::Want(id, _) = message {
@@ -387,6 +400,7 @@ impl<'a> Worker<'a> {
             match connection.stream.read(&mut buffer) {
                 Ok(0) => return self.client_closed(connection),
                 Ok(count) => {
+                    connection.tally.received += count as u64;
                     if connection.session.stage() == Stage::Receiving && !self.draining {
                         let last = connection.started + LONGEST_REQUEST;
                         connection.deadline = last.min(Instant::now() + SILENCE);
@@ -516,6 +530,14 @@ impl<'a> Worker<'a> {
         connection.session.compiling();
         self.children.insert(pid, id);
         self.say(ToSupervisor::Runs(id, pid.number()));
+        connection.tally.compile_start = Some(Instant::now());
+        self.report(|| {
+            let (compiler, file) = compile.names();
+            Report::Started(
+                id,
+                Job { client: connection.peer.address(), compiler: compiler.to_vec(), file: file.to_vec() },
+            )
+        });
         connection.deadline = Instant::now() + self.policy.job_lifetime.unwrap_or(FOREVER);
         Ok(())
     }
@@ -525,6 +547,7 @@ impl<'a> Worker<'a> {
         if let Some(compile) = &mut connection.compile {
             compile.child_ended();
         }
+        connection.tally.compiled();
         if std::mem::take(&mut connection.slot) {
             self.say(ToSupervisor::GiveBack(id));
         }
@@ -617,6 +640,7 @@ impl<'a> Worker<'a> {
         if connection.slot {
             self.say(ToSupervisor::GiveBack(id));
         }
+        self.report(|| Report::Finished(id, connection.finished()));
         self.held -= connection.compile.as_ref().map_or(0, Compile::held);
         let Some(outcome) = &connection.outcome else { return };
         self.exit_code = outcome.exit_code();

@@ -215,6 +215,21 @@ pub fn is_writable(path: &std::path::Path) -> bool {
     unsafe { libc::access(path.as_ptr(), libc::W_OK) == 0 }
 }
 
+/// Bytes that this process may still write to the file system of `path`.
+pub fn free_space(path: &std::path::Path) -> io::Result<u64> {
+    use std::os::unix::ffi::OsStrExt;
+
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: statvfs is made of integers, for which zero is a value.
+    let mut found: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: `path` is NUL-terminated, and both outlive the call.
+    cvt(unsafe { libc::statvfs(path.as_ptr(), &mut found) })?;
+    // The fields' widths differ between systems.
+    #[allow(clippy::unnecessary_cast)]
+    let (blocks, size) = (found.f_bavail as u64, found.f_frsize as u64);
+    Ok(blocks.saturating_mul(size))
+}
+
 /// Makes a private directory (mode 0700) whose name is `prefix` and six characters that were not taken, and
 /// returns its path.
 pub fn private_directory(prefix: &std::path::Path) -> io::Result<std::path::PathBuf> {

@@ -1,0 +1,659 @@
+//! What the daemon has done, counted, and the three texts that tell it: stock's page (reference `daemon.md`
+//! section 13), Prometheus's text format (version 0.0.4) and a list of the running jobs in JSON.
+//!
+//! Values in, text out: the clock, the supervisor's slots and the machine's state are handed in.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::daemon::grants::JobId;
+use crate::daemon::machine::Reading;
+use crate::daemon::outcome::Outcome;
+use crate::exitcode::ExitCode;
+
+/// How a connection's job ended, in the classes that are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobEnd {
+    /// The compiler succeeded.
+    Ok,
+    /// The compiler failed.
+    Error,
+    /// The compiler ran longer than `--job-lifetime`.
+    Timeout,
+    /// The client went away or fell silent.
+    ClientGone,
+    /// What came was not a request.
+    BadRequest,
+    /// The client closed in the middle of its request.
+    Truncated,
+    /// Refused: compiler or options are not allowed.
+    NotAllowed,
+    /// Refused: there is no such compiler, or it cannot be run.
+    NoCompiler,
+    /// Refused: too much to do, or shutting down.
+    Busy,
+    /// Refused: files of ours could not be used.
+    IoError,
+    /// Refused for another reason.
+    Refused,
+    /// Nothing was asked for: the daemon itself closed an idle connection.
+    Nothing,
+}
+
+impl JobEnd {
+    /// All, in the order of their numbers.
+    pub const ALL: [JobEnd; 12] = [
+        JobEnd::Ok,
+        JobEnd::Error,
+        JobEnd::Timeout,
+        JobEnd::ClientGone,
+        JobEnd::BadRequest,
+        JobEnd::Truncated,
+        JobEnd::NotAllowed,
+        JobEnd::NoCompiler,
+        JobEnd::Busy,
+        JobEnd::IoError,
+        JobEnd::Refused,
+        JobEnd::Nothing,
+    ];
+
+    /// The class of an outcome.
+    pub fn of(outcome: Option<&Outcome>) -> JobEnd {
+        match outcome {
+            None => JobEnd::Nothing,
+            Some(Outcome::Compiled(status)) if status.success() => JobEnd::Ok,
+            Some(Outcome::Compiled(_)) => JobEnd::Error,
+            Some(Outcome::JobTooLong(_)) => JobEnd::Timeout,
+            Some(Outcome::ClientGone | Outcome::Silent(_)) => JobEnd::ClientGone,
+            Some(Outcome::BadRequest(_)) => JobEnd::BadRequest,
+            Some(Outcome::Truncated(_)) => JobEnd::Truncated,
+            Some(Outcome::Refused(refusal)) => match refusal.code {
+                ExitCode::AccessDenied => JobEnd::NotAllowed,
+                ExitCode::CompilerMissing => JobEnd::NoCompiler,
+                ExitCode::Busy => JobEnd::Busy,
+                ExitCode::IoError => JobEnd::IoError,
+                _ => JobEnd::Refused,
+            },
+        }
+    }
+
+    /// Whether stock counts it in `dcc_num_compiles`.
+    fn is_compile(self) -> bool {
+        matches!(self, JobEnd::Ok | JobEnd::Error | JobEnd::Timeout | JobEnd::ClientGone)
+    }
+}
+
+/// A job whose compiler has been started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// Whose it is.
+    pub client: SocketAddr,
+    /// The compiler as the client named it, or the end of that.
+    pub compiler: Vec<u8>,
+    /// The source as the client named it, or the end of that.
+    pub file: Vec<u8>,
+}
+
+/// A connection that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Finished {
+    /// How.
+    pub end: JobEnd,
+    /// From the connection's start to its end, in ms.
+    pub time: u32,
+    /// How long the compiler ran, in ms.
+    pub compile_time: u32,
+    /// Bytes from the client.
+    pub received: u64,
+    /// Bytes to the client.
+    pub sent: u64,
+}
+
+/// What the supervisor knows at the moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Compile slots.
+    pub slots: usize,
+    /// Those taken.
+    pub in_use: usize,
+    /// Jobs that wait for one.
+    pub waiting: usize,
+    /// Worker processes.
+    pub workers: usize,
+}
+
+/// The counts since the daemon's start.
+#[derive(Debug)]
+pub struct Stats {
+    accepted: u64,
+    denied: u64,
+    restarts: u64,
+    ends: [u64; JobEnd::ALL.len()],
+    /// In ms.
+    compile_time: u64,
+    received: u64,
+    sent: u64,
+    /// The successful job that took longest, and how long, in ms.
+    longest: Option<(Job, u32)>,
+    windows: Windows,
+    /// Open connections of each worker.
+    open: HashMap<usize, u64>,
+    jobs: HashMap<JobId, Started>,
+}
+
+/// A job from its compiler's start to its connection's end.
+#[derive(Debug)]
+struct Started {
+    job: Job,
+    since: Instant,
+    /// Its compiler has not ended yet.
+    runs: bool,
+}
+
+impl Stats {
+    /// Counts from `now` on.
+    pub fn new(now: Instant) -> Stats {
+        Stats {
+            accepted: 0,
+            denied: 0,
+            restarts: 0,
+            ends: [0; JobEnd::ALL.len()],
+            compile_time: 0,
+            received: 0,
+            sent: 0,
+            longest: None,
+            windows: Windows::new(now),
+            open: HashMap::new(),
+            jobs: HashMap::new(),
+        }
+    }
+
+    /// A worker has a new connection.
+    pub fn accepted(&mut self, worker: usize) {
+        self.accepted += 1;
+        *self.open.entry(worker).or_default() += 1;
+    }
+
+    /// A client that is not served has tried to connect.
+    pub fn denied(&mut self) {
+        self.accepted += 1;
+        self.denied += 1;
+    }
+
+    /// A compiler has been started.
+    pub fn started(&mut self, id: JobId, job: Job, now: Instant) {
+        self.jobs.insert(id, Started { job, since: now, runs: true });
+    }
+
+    /// A job has given back its slot: its compiler has ended, if it ever ran.
+    pub fn compiled(&mut self, id: JobId) {
+        if let Some(started) = self.jobs.get_mut(&id) {
+            started.runs = false;
+        }
+    }
+
+    /// A connection has ended.
+    pub fn finished(&mut self, id: JobId, finished: Finished, now: Instant) {
+        let open = self.open.entry(id.worker).or_default();
+        *open = open.saturating_sub(1);
+        self.ends[finished.end as usize] += 1;
+        self.compile_time += u64::from(finished.compile_time);
+        self.received = self.received.saturating_add(finished.received);
+        self.sent = self.sent.saturating_add(finished.sent);
+        self.windows.advance(now);
+        if finished.end.is_compile() {
+            self.windows.count();
+        }
+        let started = self.jobs.remove(&id);
+        if finished.end != JobEnd::Ok {
+            return;
+        }
+        self.windows.add_busy(now, Duration::from_millis(finished.time.into()));
+        if let Some(started) = started {
+            if self.longest.as_ref().is_none_or(|(_, most)| finished.time > *most) {
+                self.longest = Some((started.job, finished.time));
+            }
+        }
+    }
+
+    /// A worker has died with all its connections.
+    pub fn forget_worker(&mut self, worker: usize) {
+        self.open.remove(&worker);
+        self.jobs.retain(|id, _| id.worker != worker);
+    }
+
+    /// A worker has been started in place of one that died.
+    pub fn restarted(&mut self) {
+        self.restarts += 1;
+    }
+
+    fn count(&self, ends: &[JobEnd]) -> u64 {
+        ends.iter().map(|end| self.ends[*end as usize]).sum()
+    }
+
+    /// Stock's page. What stock's `dcc_max_kids` is, the most jobs at once, is here the number of slots.
+    pub fn stock_page(&mut self, now: Instant, gauges: &Gauges, machine: &Reading) -> String {
+        self.windows.advance(now);
+        let refused =
+            [JobEnd::Truncated, JobEnd::NotAllowed, JobEnd::NoCompiler, JobEnd::IoError, JobEnd::Refused];
+        let (longest, compiler, time) = match &self.longest {
+            Some((job, time)) => (shown(&job.file), shown(&job.compiler), i64::from(*time)),
+            None => ("none".to_owned(), "none".to_owned(), -1),
+        };
+        let number = |number: Option<u64>| number.map_or("-1".to_owned(), |number| number.to_string());
+        let load = machine.load.unwrap_or([-1.0; 3]).map(|load| format!("{load:.2}"));
+        let (name, resident) = machine.largest.clone().unwrap_or(("none".to_owned(), 0));
+        let megabytes = |bytes: Option<u64>| format!("{} MB", number(bytes.map(|bytes| bytes >> 20)));
+        let lines = [
+            ("dcc_tcp_accept", self.accepted.to_string()),
+            ("dcc_rej_bad_req", self.count(&[JobEnd::BadRequest]).to_string()),
+            ("dcc_rej_overload", self.count(&[JobEnd::Busy]).to_string()),
+            ("dcc_compile_ok", self.count(&[JobEnd::Ok]).to_string()),
+            ("dcc_compile_error", self.count(&[JobEnd::Error]).to_string()),
+            ("dcc_compile_timeout", self.count(&[JobEnd::Timeout]).to_string()),
+            ("dcc_cli_disconnect", self.count(&[JobEnd::ClientGone]).to_string()),
+            ("dcc_other", self.count(&refused).to_string()),
+            ("dcc_longest_job", longest),
+            ("dcc_longest_job_compiler", compiler),
+            ("dcc_longest_job_time_msecs", time.to_string()),
+            ("dcc_max_kids", gauges.slots.to_string()),
+            ("dcc_avg_kids1", self.windows.average_busy(1).to_string()),
+            ("dcc_avg_kids2", self.windows.average_busy(5).to_string()),
+            ("dcc_avg_kids3", self.windows.average_busy(15).to_string()),
+            ("dcc_current_load", number(machine.running)),
+            ("dcc_load1", load[0].clone()),
+            ("dcc_load2", load[1].clone()),
+            ("dcc_load3", load[2].clone()),
+            ("dcc_num_compiles1", self.windows.compiles(1).to_string()),
+            ("dcc_num_compiles2", self.windows.compiles(5).to_string()),
+            ("dcc_num_compiles3", self.windows.compiles(15).to_string()),
+            ("dcc_num_procstate_D", machine.blocked.to_string()),
+            ("dcc_max_RSS", resident.to_string()),
+            ("dcc_max_RSS_name", format!("({})", shown(name.as_bytes()))),
+            ("dcc_io_rate", number(machine.sectors_per_second)),
+            ("dcc_free_space", megabytes(machine.free_space)),
+            ("dcc_free_mem", megabytes(machine.free_memory.map(|kb| kb.saturating_mul(1024)))),
+        ];
+        let mut page = "argv /distccd\n<distccstats>\n".to_owned();
+        for (name, value) in lines {
+            let _ = writeln!(page, "{name} {value}");
+        }
+        page + "</distccstats>\n"
+    }
+
+    /// The same for Prometheus, with what stock does not count.
+    pub fn metrics(&self, gauges: &Gauges) -> String {
+        let mut page = String::new();
+        let mut family = |name: &str, kind: &str, help: &str, samples: &[(&str, String)]| {
+            let _ = writeln!(page, "# HELP distccd_{name} {help}\n# TYPE distccd_{name} {kind}");
+            for (labels, value) in samples {
+                let _ = writeln!(page, "distccd_{name}{labels} {value}");
+            }
+        };
+        let count = |ends: &[JobEnd]| self.count(ends).to_string();
+        let refusals = [
+            ("{reason=\"not_allowed\"}", JobEnd::NotAllowed),
+            ("{reason=\"no_compiler\"}", JobEnd::NoCompiler),
+            ("{reason=\"busy\"}", JobEnd::Busy),
+            ("{reason=\"io_error\"}", JobEnd::IoError),
+            ("{reason=\"other\"}", JobEnd::Refused),
+        ];
+        let refused = refusals.map(|(_, end)| end);
+        let results = [
+            ("{result=\"ok\"}", count(&[JobEnd::Ok])),
+            ("{result=\"error\"}", count(&[JobEnd::Error])),
+            ("{result=\"timeout\"}", count(&[JobEnd::Timeout])),
+            ("{result=\"client_gone\"}", count(&[JobEnd::ClientGone])),
+            ("{result=\"bad_request\"}", count(&[JobEnd::BadRequest])),
+            ("{result=\"truncated\"}", count(&[JobEnd::Truncated])),
+            ("{result=\"refused\"}", count(&refused)),
+        ];
+        let mut reasons = vec![("{reason=\"address\"}", self.denied.to_string())];
+        reasons.extend(refusals.map(|(label, end)| (label, count(&[end]))));
+        let seconds = format!("{}.{:03}", self.compile_time / 1000, self.compile_time % 1000);
+        let open: u64 = self.open.values().sum();
+        let one = |value: &dyn std::fmt::Display| [("", value.to_string())];
+        family(
+            "jobs_total",
+            "counter",
+            "Connections that have ended, by what became of their job.",
+            &results,
+        );
+        family("refusals_total", "counter", "Refused jobs, and connections from denied addresses.", &reasons);
+        family("compile_seconds_total", "counter", "Time that compilers have run.", &one(&seconds));
+        family("received_bytes_total", "counter", "Bytes from clients.", &one(&self.received));
+        family("sent_bytes_total", "counter", "Bytes to clients.", &one(&self.sent));
+        family(
+            "connections_total",
+            "counter",
+            "Accepted connections, denied ones included.",
+            &one(&self.accepted),
+        );
+        family("connections", "gauge", "Open connections.", &one(&open));
+        family("slots", "gauge", "Compilers that may run at once.", &one(&gauges.slots));
+        family("slots_in_use", "gauge", "Compile slots that are taken.", &one(&gauges.in_use));
+        family("jobs_waiting", "gauge", "Jobs that wait for a compile slot.", &one(&gauges.waiting));
+        family("workers", "gauge", "Worker processes.", &one(&gauges.workers));
+        family("worker_restarts_total", "counter", "Workers started because one died.", &one(&self.restarts));
+        page
+    }
+
+    /// The jobs whose compilers run, the oldest first, as a JSON array of objects.
+    pub fn jobs(&self, now: Instant) -> String {
+        let mut running: Vec<&Started> = self.jobs.values().filter(|started| started.runs).collect();
+        running.sort_by_key(|started| started.since);
+        let mut page = "[".to_owned();
+        for (at, Started { job, since, .. }) in running.into_iter().enumerate() {
+            let client = SocketAddr::new(job.client.ip().to_canonical(), job.client.port());
+            let _ = write!(
+                page,
+                "{}\n{{\"client\":{},\"file\":{},\"compiler\":{},\"age_ms\":{}}}",
+                if at == 0 { "" } else { "," },
+                json_string(client.to_string().as_bytes()),
+                json_string(&job.file),
+                json_string(&job.compiler),
+                now.saturating_duration_since(*since).as_millis()
+            );
+        }
+        page + "\n]\n"
+    }
+}
+
+/// A name on a line of its own.
+fn shown(name: &[u8]) -> String {
+    name.escape_ascii().to_string()
+}
+
+/// RFC 8259 section 7. Bytes that are not UTF-8 become U+FFFD.
+fn json_string(bytes: &[u8]) -> String {
+    let mut out = "\"".to_owned();
+    for char in String::from_utf8_lossy(bytes).chars() {
+        match char {
+            '"' | '\\' => out.extend(['\\', char]),
+            _ if char.is_control() => {
+                let _ = write!(out, "\\u{:04x}", u32::from(char));
+            }
+            _ => out.push(char),
+        }
+    }
+    out + "\""
+}
+
+/// The last minutes in slots of three seconds, as stock keeps them.
+#[derive(Debug)]
+struct Windows {
+    start: Instant,
+    /// The number of the slot that is being filled.
+    current: u64,
+    /// A ring: the slot with number n is at n modulo the length.
+    slots: Vec<Slot>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Slot {
+    compiles: u64,
+    /// The time that successful jobs took of these three seconds, all together, in ms.
+    busy: u64,
+}
+
+impl Windows {
+    /// In ms.
+    const SLOT: u64 = 3000;
+    const PER_MINUTE: u64 = 60_000 / Self::SLOT;
+    /// The longest window is 15 minutes and ends a minute ago; and there is the current slot.
+    const LEN: u64 = 16 * Self::PER_MINUTE + 1;
+
+    fn new(start: Instant) -> Windows {
+        Windows { start, current: 0, slots: vec![Slot::default(); Self::LEN as usize] }
+    }
+
+    fn millis(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.start).as_millis() as u64
+    }
+
+    fn slot(&mut self, number: u64) -> &mut Slot {
+        &mut self.slots[(number % Self::LEN) as usize]
+    }
+
+    /// Empties the slots that have begun since.
+    fn advance(&mut self, now: Instant) {
+        let number = self.millis(now) / Self::SLOT;
+        let first = (self.current + 1).max((number + 1).saturating_sub(Self::LEN));
+        for new in first..=number {
+            *self.slot(new) = Slot::default();
+        }
+        self.current = self.current.max(number);
+    }
+
+    /// A compile has ended in the current slot.
+    fn count(&mut self) {
+        let current = self.current;
+        self.slot(current).compiles += 1;
+    }
+
+    /// A job that took `time` has ended now.
+    fn add_busy(&mut self, now: Instant, time: Duration) {
+        let end = self.millis(now);
+        let start = end.saturating_sub(time.as_millis() as u64);
+        let oldest = (self.current + 1).saturating_sub(Self::LEN);
+        for number in (start / Self::SLOT).max(oldest)..=self.current {
+            let slot_start = number * Self::SLOT;
+            let overlap = end.min(slot_start + Self::SLOT).saturating_sub(start.max(slot_start));
+            self.slot(number).busy += overlap;
+        }
+    }
+
+    /// The slots of a window of so many minutes that ended so many slots before the current one.
+    fn window(&self, minutes: u64, ago: u64) -> impl Iterator<Item = &Slot> {
+        let end = self.current.saturating_sub(ago);
+        let first = end.saturating_sub(minutes * Self::PER_MINUTE);
+        (first..end).map(|number| &self.slots[(number % Self::LEN) as usize])
+    }
+
+    /// Compiles in the last minutes, without the current slot.
+    fn compiles(&self, minutes: u64) -> u64 {
+        self.window(minutes, 0).map(|slot| slot.compiles).sum()
+    }
+
+    /// Successful jobs at once on average. Jobs are known only when they have ended, hence the minute's
+    /// distance.
+    fn average_busy(&self, minutes: u64) -> u64 {
+        let busy: u64 = self.window(minutes, Self::PER_MINUTE).map(|slot| slot.busy).sum();
+        busy / (minutes * 60_000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::outcome::Refusal;
+    use crate::sys::process::WaitStatus;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn id(job: u32) -> JobId {
+        JobId { worker: 0, job }
+    }
+
+    fn job(file: &[u8]) -> Job {
+        Job { client: "10.0.0.1:5".parse().unwrap(), compiler: b"gcc".to_vec(), file: file.to_vec() }
+    }
+
+    fn finished(end: JobEnd, time: u32) -> Finished {
+        Finished { end, time, compile_time: time / 2, received: 100, sent: 10 }
+    }
+
+    /// The value of a field of stock's page.
+    fn field(stats: &mut Stats, now: Instant, name: &str) -> String {
+        let page = stats.stock_page(now, &Gauges { slots: 7, ..Gauges::default() }, &Reading::default());
+        let line =
+            page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).map(str::to_owned);
+        line.unwrap_or_else(|| panic!("{name} is not in {page}"))
+    }
+
+    #[test]
+    fn every_end_has_its_number() {
+        for (number, end) in JobEnd::ALL.into_iter().enumerate() {
+            assert_eq!(end as usize, number);
+        }
+        let refused = |code| Some(Outcome::Refused(Refusal::new(code, String::new())));
+        for (outcome, end) in [
+            (None, JobEnd::Nothing),
+            (Some(Outcome::Compiled(WaitStatus::exited(0))), JobEnd::Ok),
+            (Some(Outcome::Compiled(WaitStatus::exited(1))), JobEnd::Error),
+            (Some(Outcome::Silent(SECOND)), JobEnd::ClientGone),
+            (refused(ExitCode::AccessDenied), JobEnd::NotAllowed),
+            (refused(ExitCode::Busy), JobEnd::Busy),
+            (refused(ExitCode::OutOfMemory), JobEnd::Refused),
+        ] {
+            assert_eq!(JobEnd::of(outcome.as_ref()), end, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_page_is_that_of_stock() {
+        let now = Instant::now();
+        let mut stats = Stats::new(now);
+        let machine = Reading {
+            load: Some([6.234, 0.5, 10.0]),
+            running: Some(13),
+            blocked: 1,
+            largest: Some(("cc1plus".to_owned(), 123_368)),
+            sectors_per_second: None,
+            free_space: Some(78_522 << 20),
+            free_memory: Some(2048),
+        };
+        let page = stats.stock_page(now, &Gauges { slots: 2, ..Gauges::default() }, &machine);
+        assert_eq!(
+            page,
+            "argv /distccd\n<distccstats>\ndcc_tcp_accept 0\ndcc_rej_bad_req 0\ndcc_rej_overload 0\n\
+             dcc_compile_ok 0\ndcc_compile_error 0\ndcc_compile_timeout 0\ndcc_cli_disconnect 0\ndcc_other 0\n\
+             dcc_longest_job none\ndcc_longest_job_compiler none\ndcc_longest_job_time_msecs -1\n\
+             dcc_max_kids 2\ndcc_avg_kids1 0\ndcc_avg_kids2 0\ndcc_avg_kids3 0\ndcc_current_load 13\n\
+             dcc_load1 6.23\ndcc_load2 0.50\ndcc_load3 10.00\ndcc_num_compiles1 0\ndcc_num_compiles2 0\n\
+             dcc_num_compiles3 0\ndcc_num_procstate_D 1\ndcc_max_RSS 123368\ndcc_max_RSS_name (cc1plus)\n\
+             dcc_io_rate -1\ndcc_free_space 78522 MB\ndcc_free_mem 2 MB\n</distccstats>\n"
+        );
+    }
+
+    #[test]
+    fn ends_are_counted_where_stock_counts_them() {
+        let now = Instant::now();
+        let mut stats = Stats::new(now);
+        for (number, end) in (1..).zip(JobEnd::ALL) {
+            for job in 0..number {
+                stats.accepted(0);
+                stats.finished(id(job), finished(end, 10), now);
+            }
+        }
+        stats.denied();
+        for (name, value) in [
+            ("dcc_tcp_accept", 79),
+            ("dcc_compile_ok", 1),
+            ("dcc_compile_error", 2),
+            ("dcc_compile_timeout", 3),
+            ("dcc_cli_disconnect", 4),
+            ("dcc_rej_bad_req", 5),
+            ("dcc_rej_overload", 9),
+            ("dcc_other", 6 + 7 + 8 + 10 + 11),
+            ("dcc_max_kids", 7),
+            // Not before the slot is complete.
+            ("dcc_num_compiles1", 0),
+        ] {
+            assert_eq!(field(&mut stats, now, name), value.to_string(), "{name}");
+        }
+        assert_eq!(field(&mut stats, now + 3 * SECOND, "dcc_num_compiles1"), "10");
+        let metrics = stats.metrics(&Gauges { slots: 7, in_use: 2, waiting: 3, workers: 4 });
+        for line in [
+            "distccd_jobs_total{result=\"refused\"} 45",
+            "distccd_refusals_total{reason=\"address\"} 1",
+            "distccd_refusals_total{reason=\"busy\"} 9",
+            "distccd_compile_seconds_total 0.390",
+            "distccd_received_bytes_total 7800",
+            "distccd_connections_total 79",
+            "distccd_connections 0",
+            "distccd_slots_in_use 2",
+            "distccd_jobs_waiting 3",
+        ] {
+            assert!(metrics.lines().any(|other| other == line), "{line} is not in {metrics}");
+        }
+    }
+
+    #[test]
+    fn the_longest_successful_job_is_named() {
+        let now = Instant::now();
+        let mut stats = Stats::new(now);
+        for (number, end, time) in
+            [(1, JobEnd::Ok, 20), (2, JobEnd::Ok, 50), (3, JobEnd::Ok, 30), (4, JobEnd::Error, 99)]
+        {
+            stats.accepted(0);
+            stats.started(id(number), job(format!("{number}\n.c").as_bytes()), now);
+            stats.finished(id(number), finished(end, time), now);
+        }
+        assert_eq!(field(&mut stats, now, "dcc_longest_job"), "2\\n.c");
+        assert_eq!(field(&mut stats, now, "dcc_longest_job_compiler"), "gcc");
+        assert_eq!(field(&mut stats, now, "dcc_longest_job_time_msecs"), "50");
+    }
+
+    #[test]
+    fn windows_move() {
+        let start = Instant::now();
+        let mut stats = Stats::new(start);
+        // One job of ten seconds each second, for twenty minutes: ten at once.
+        for second in 0..20 * 60 {
+            let now = start + second * SECOND;
+            stats.accepted(0);
+            stats.finished(id(second), finished(JobEnd::Ok, 10_000), now);
+        }
+        let end = start + 20 * 60 * SECOND;
+        assert_eq!(
+            ["dcc_num_compiles1", "dcc_num_compiles2", "dcc_num_compiles3"]
+                .map(|name| field(&mut stats, end, name)),
+            ["60", "300", "900"]
+        );
+        assert_eq!(
+            ["dcc_avg_kids1", "dcc_avg_kids2", "dcc_avg_kids3"].map(|name| field(&mut stats, end, name)),
+            ["10", "10", "10"]
+        );
+        let later = end + 3 * 60 * SECOND;
+        assert_eq!(
+            ["dcc_num_compiles1", "dcc_num_compiles2", "dcc_num_compiles3"]
+                .map(|name| field(&mut stats, later, name)),
+            ["0", "120", "720"]
+        );
+        assert_eq!(field(&mut stats, later, "dcc_avg_kids1"), "0");
+        let much_later = end + 24 * 3600 * SECOND;
+        assert_eq!(field(&mut stats, much_later, "dcc_num_compiles3"), "0");
+        assert_eq!(field(&mut stats, much_later, "dcc_avg_kids3"), "0");
+    }
+
+    #[test]
+    fn a_job_longer_than_every_window_is_no_problem() {
+        let start = Instant::now();
+        let mut stats = Stats::new(start);
+        let now = start + 3600 * SECOND;
+        stats.finished(id(1), finished(JobEnd::Ok, u32::MAX), now);
+        assert_eq!(field(&mut stats, now, "dcc_avg_kids3"), "1");
+    }
+
+    #[test]
+    fn running_jobs_are_listed() {
+        let now = Instant::now();
+        let mut stats = Stats::new(now);
+        assert_eq!(stats.jobs(now), "[\n]\n");
+        stats.started(id(1), job(b"b\"\\\n\xff\x7f.c"), now + SECOND);
+        stats.started(id(2), job(b"a.c"), now);
+        stats.started(JobId { worker: 1, job: 1 }, job(b"c.c"), now);
+        stats.forget_worker(1);
+        assert_eq!(
+            stats.jobs(now + 2 * SECOND),
+            "[\n{\"client\":\"10.0.0.1:5\",\"file\":\"a.c\",\"compiler\":\"gcc\",\"age_ms\":2000},\n\
+             {\"client\":\"10.0.0.1:5\",\"file\":\"b\\\"\\\\\\u000a\u{fffd}\\u007f.c\",\"compiler\":\"gcc\",\"age_ms\":1000}\n]\n"
+        );
+        stats.compiled(id(1));
+        stats.finished(id(2), finished(JobEnd::Ok, 1), now);
+        assert_eq!(stats.jobs(now), "[\n]\n");
+    }
+}
