@@ -1,0 +1,252 @@
+//! A job's way through the worker: bytes to the session, its decisions to files, slot, compiler and answer.
+
+use std::io::{self, Read};
+use std::time::{Duration, Instant};
+
+use mio::Token;
+
+use super::{FOREVER, Worker};
+use crate::args;
+use crate::daemon::connection::{Connection, Next, SILENCE};
+use crate::daemon::job::{self, Compile};
+use crate::daemon::limits;
+use crate::daemon::message::{Report, ToSupervisor};
+use crate::daemon::outcome::{Outcome, Refusal, Summary};
+use crate::daemon::session::{Action, Stage};
+use crate::daemon::stats::Job;
+use crate::exitcode::ExitCode;
+use crate::logging::NOTICE;
+use crate::sys::process::WaitStatus;
+
+/// How much of one connection is read before the others have their turn.
+const READ_AT_ONCE: usize = 1 << 20;
+/// The longest that a request may take to come in, however steadily it drips.
+const LONGEST_REQUEST: Duration = Duration::from_secs(1800);
+
+impl Worker<'_> {
+    pub(super) fn read(&mut self, id: u32, connection: &mut Connection) -> Next {
+        let mut buffer = [0; 64 * 1024];
+        for _ in 0..READ_AT_ONCE / buffer.len() {
+            match connection.stream.read(&mut buffer) {
+                Ok(0) => return self.client_closed(connection),
+                Ok(count) => {
+                    connection.tally.received += count as u64;
+                    if connection.session.stage() == Stage::Receiving && !self.draining {
+                        let last = connection.started + LONGEST_REQUEST;
+                        connection.deadline = last.min(Instant::now() + SILENCE);
+                    }
+                    let mut input = &buffer[..count];
+                    while let Some(action) = connection.session.take(&mut input) {
+                        if self.act(id, connection, action) == Next::Close {
+                            return Next::Close;
+                        }
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Next::Keep,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return self.client_closed(connection),
+            }
+        }
+        self.again(Token(id as usize));
+        Next::Keep
+    }
+
+    fn client_closed(&mut self, connection: &mut Connection) -> Next {
+        match connection.session.client_gone() {
+            Some(Action::Finish(outcome)) => connection.outcome = Some(outcome),
+            // A client that half-closes behind a complete request and waits for its reply, or that lingers no
+            // longer.
+            _ if connection.reply.is_some() && !connection.lingering => {
+                connection.outcome = Some(Outcome::ClientGone);
+            }
+            _ => {}
+        }
+        // A running compiler is killed, and its end brings us back here.
+        match connection.compile.as_ref().and_then(Compile::child) {
+            Some(pid) => {
+                job::kill(pid);
+                Next::Keep
+            }
+            None => Next::Close,
+        }
+    }
+
+    fn act(&mut self, id: u32, connection: &mut Connection, action: Action) -> Next {
+        match action {
+            Action::Judge(argv) => {
+                let refusal = self.judge(connection, &argv).err();
+                connection.session.judged(refusal);
+                Next::Keep
+            }
+            Action::Source(bytes) => {
+                let Some(compile) = &mut connection.compile else { return Next::Keep };
+                let before = compile.held();
+                let taken = compile.take_source(bytes, self.held < limits::SOURCES_IN_MEMORY);
+                self.held = self.held + compile.held() - before;
+                match taken {
+                    Ok(()) => Next::Keep,
+                    Err(e) => {
+                        self.held -= compile.held();
+                        connection.compile = None;
+                        match connection.session.refuse(cannot("store the source", &e)) {
+                            Some(action) => self.act(id, connection, action),
+                            None => Next::Keep,
+                        }
+                    }
+                }
+            }
+            Action::AskSlot => self.received(id, connection),
+            Action::Finish(outcome) => self.finish(connection, outcome),
+        }
+    }
+
+    fn judge(&self, connection: &mut Connection, argv: &[Vec<u8>]) -> Result<(), Refusal> {
+        let Some(version) = connection.session.version() else { return Ok(()) };
+        if self.draining {
+            return Err(Refusal::new(ExitCode::Busy, "this server is shutting down".to_owned()));
+        }
+        let command = args::check(argv).map_err(|e| Refusal::new(ExitCode::AccessDenied, e.to_string()))?;
+        let program = self.policy.compilers.resolve(command.compiler())?;
+        let compile = Compile::new(command, program, version).map_err(|e| cannot("start a job", &e))?;
+        connection.compile = Some(compile);
+        Ok(())
+    }
+
+    /// The request is complete.
+    fn received(&mut self, id: u32, connection: &mut Connection) -> Next {
+        if connection.compile.is_none() {
+            return Next::Close;
+        }
+        // No deadline while others compile; a client that goes away is noticed by itself.
+        connection.deadline = Instant::now() + FOREVER;
+        connection.slot = true;
+        self.say(ToSupervisor::Want(id, connection.peer.ip()));
+        Next::Keep
+    }
+
+    pub(super) fn granted(&mut self, id: u32) {
+        let Some(mut connection) = self.connections.remove(&id) else {
+            // The client has gone meanwhile, and we have said so; the grant crossed that message.
+            return;
+        };
+        let next = match self.start(id, &mut connection) {
+            Ok(()) => Next::Keep,
+            Err(outcome) => {
+                if std::mem::take(&mut connection.slot) {
+                    self.say(ToSupervisor::GiveBack(id));
+                }
+                match connection.session.give_up(outcome) {
+                    Some(action) => self.act(id, &mut connection, action),
+                    None => Next::Close,
+                }
+            }
+        };
+        self.put_back(id, connection, next);
+    }
+
+    /// Expands the source, now that it has a slot and no more of them than there are slots do so at once, and
+    /// starts the compiler.
+    fn start(&mut self, id: u32, connection: &mut Connection) -> Result<(), Outcome> {
+        self.held -= connection.compile.as_ref().map_or(0, Compile::held);
+        let refused = |what: &str, e: &io::Error| Outcome::Refused(cannot(what, e));
+        let Some(compile) = &mut connection.compile else { return Err(Outcome::ClientGone) };
+        self.answers
+            .finish_source(compile)
+            .map_err(|e| refused("store the source", &e))?
+            .map_err(Outcome::BadRequest)?;
+        let pid = compile.start(self.policy.compilers.path()).map_err(|e| {
+            Outcome::Refused(Refusal::new(ExitCode::CompilerMissing, format!("cannot run the compiler: {e}")))
+        })?;
+        connection.session.compiling();
+        self.children.insert(pid, id);
+        self.say(ToSupervisor::Runs(id, pid.number()));
+        connection.tally.compile_start = Some(Instant::now());
+        self.report(|| {
+            let (compiler, file) = compile.names();
+            Report::Started(
+                id,
+                Job { client: connection.peer.address(), compiler: compiler.to_vec(), file: file.to_vec() },
+            )
+        });
+        connection.deadline = Instant::now() + self.policy.job_lifetime.unwrap_or(FOREVER);
+        Ok(())
+    }
+
+    pub(super) fn child_ended(&mut self, id: u32, status: WaitStatus) {
+        let Some(mut connection) = self.connections.remove(&id) else { return };
+        if let Some(compile) = &mut connection.compile {
+            compile.child_ended();
+        }
+        connection.tally.compiled();
+        if std::mem::take(&mut connection.slot) {
+            self.say(ToSupervisor::GiveBack(id));
+        }
+        let next = if connection.session.stage() == Stage::Compiling {
+            let action = connection.session.exited(status);
+            self.act(id, &mut connection, action)
+        } else if let Some(outcome @ Outcome::JobTooLong(_)) = connection.outcome.take() {
+            self.finish(&mut connection, outcome)
+        } else {
+            connection.outcome.get_or_insert(Outcome::ClientGone);
+            Next::Close
+        };
+        self.put_back(id, connection, next);
+    }
+
+    /// The job is decided: answers, if that is possible.
+    fn finish(&mut self, connection: &mut Connection, outcome: Outcome) -> Next {
+        let answer = outcome.answer();
+        let linger = matches!(outcome, Outcome::BadRequest(_));
+        connection.outcome = Some(outcome);
+        let (Some(version), Some((status, text))) = (connection.session.version(), answer) else {
+            return Next::Close;
+        };
+        let mut reply = if let (Some(Outcome::Compiled(_)), Some(compile)) =
+            (&connection.outcome, &mut connection.compile)
+        {
+            match self.answers.with_results(version, status, compile) {
+                Ok(reply) => reply,
+                Err(e) => {
+                    let refusal = cannot("return the result", &e);
+                    let reply = self.answers.with_text(
+                        version,
+                        WaitStatus::exited(refusal.code as u8),
+                        &format!("distccd: {}\n", refusal.text),
+                    );
+                    connection.outcome = Some(Outcome::Refused(refusal));
+                    reply
+                }
+            }
+        } else {
+            self.answers.with_text(version, status, &text)
+        };
+        reply.linger = linger;
+        connection.reply = Some(reply);
+        connection.deadline = Instant::now() + SILENCE;
+        connection.write()
+    }
+
+    /// The end of a connection: its slot goes back, its line is written.
+    pub(super) fn close(&mut self, id: u32) {
+        let Some(connection) = self.connections.remove(&id) else { return };
+        if connection.slot {
+            self.say(ToSupervisor::GiveBack(id));
+        }
+        self.report(|| Report::Finished(id, connection.finished()));
+        self.held -= connection.compile.as_ref().map_or(0, Compile::held);
+        let Some(outcome) = &connection.outcome else { return };
+        self.exit_code = outcome.exit_code();
+        let names = connection.compile.as_ref().map(Compile::names);
+        // Who sends nothing at all, such as a client that finds it must compile locally, or a port scan, is
+        // worth a line but no warning.
+        if let Some(reason) = outcome.reason().filter(|_| !connection.session.is_untouched()) {
+            self.complain(format_args!("{}: {reason}", connection.peer));
+        }
+        let summary = Summary { client: connection.peer, outcome, time: connection.started.elapsed(), names };
+        log::info!(target: NOTICE, "{summary}");
+    }
+}
+
+fn cannot(what: &str, error: &io::Error) -> Refusal {
+    Refusal::new(ExitCode::IoError, format!("this server cannot {what}: {error}"))
+}
