@@ -7,7 +7,7 @@
 //! multicall                                              name of the program → personality
 //! client    daemon    monitor                            the roles; no role knows another
 //! compiler  hostlist  slots  backoff  state  scratch     tools that touch the world
-//! topdir    logging   console  waiting
+//! topdir    logging   console  waiting  program
 //! wire      args      hosts    exitcode                  knowledge: values in, values out
 //! sys                                                    the kernel; all `unsafe` is here
 //! ```
@@ -24,6 +24,7 @@ pub mod hosts;
 pub mod logging;
 pub mod monitor;
 pub mod multicall;
+pub mod program;
 pub mod scratch;
 pub mod slots;
 pub mod state;

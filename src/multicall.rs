@@ -8,38 +8,21 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode as ProcessExit;
 
-use crate::exitcode::ExitCode;
-use crate::hosts::DEFAULT_PORT;
-use crate::sys::signal::Signal;
+use crate::program::{self, Ending};
 use crate::{client, daemon, monitor};
-
-/// How the process is to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// With this exit code.
-    Code(u8),
-    /// As if this signal had not been handled.
-    Signal(Signal),
-}
-
-impl From<ExitCode> for Ending {
-    fn from(code: ExitCode) -> Ending {
-        Ending::Code(code as u8)
-    }
-}
 
 /// A personality: its arguments in, its end out.
 type Main = fn(&[OsString]) -> Ending;
 
 const PERSONALITIES: &[(&str, Main)] = &[
     ("distcc", client::main),
-    ("distcc-pump", |_| client::not_built_yet("pump")),
+    ("distcc-pump", |_| program::not_built_yet("pump")),
     ("distccd", daemon::main),
     ("distccmon-text", monitor::main),
-    ("include_server", |_| client::not_built_yet("include_server")),
-    ("lsdistcc", |_| client::not_built_yet("lsdistcc")),
-    ("pump", |_| client::not_built_yet("pump")),
-    ("update-distcc-symlinks", |_| client::not_built_yet("update-distcc-symlinks")),
+    ("include_server", |_| program::not_built_yet("include_server")),
+    ("lsdistcc", |_| program::not_built_yet("lsdistcc")),
+    ("pump", |_| program::not_built_yet("pump")),
+    ("update-distcc-symlinks", |_| program::not_built_yet("update-distcc-symlinks")),
 ];
 
 /// Runs the personality that `argv` asks for.
@@ -75,31 +58,5 @@ pub fn end(ending: Ending) -> ProcessExit {
     match ending {
         Ending::Code(code) => ProcessExit::from(code),
         Ending::Signal(signal) => crate::sys::signal::die_of(signal),
-    }
-}
-
-/// The text of `--version`; scripts look at its first line and the protocols in its second.
-pub fn version_text(program: &str) -> String {
-    format!(
-        "{program} {} {}\n  (protocols 1 and 2) (default port {DEFAULT_PORT})\n  a reimplementation in Rust, wire compatible with distcc 3.4; MIT OR Apache-2.0\n",
-        env!("CARGO_PKG_VERSION"),
-        TRIPLE
-    )
-}
-
-/// The kind of machine this binary was built for.
-pub const TRIPLE: &str = concat_triple();
-
-const fn concat_triple() -> &'static str {
-    if cfg!(target_arch = "x86_64") {
-        "x86_64-linux"
-    } else if cfg!(target_arch = "aarch64") {
-        "aarch64-linux"
-    } else if cfg!(target_arch = "arm") {
-        "arm-linux"
-    } else if cfg!(target_arch = "riscv64") {
-        "riscv64-linux"
-    } else {
-        "unknown-linux"
     }
 }

@@ -2,21 +2,30 @@
 //! name.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{CStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::sys::file::{is_writable, private_directory};
+use crate::sys::file::{self, is_writable, private_directory};
 
 /// Where temporary files go: `TMPDIR`, or `/tmp` if that is unset or empty.
 pub fn directory() -> PathBuf {
     env::var_os("TMPDIR").filter(|dir| !dir.is_empty()).map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
 }
 
-/// A file for reading and writing that has no name any more.
-pub fn unlinked_file() -> io::Result<File> {
+/// A file without a name, gone when its last descriptor closes: in memory where the kernel can do that, else in
+/// [`directory`].
+pub fn anonymous_file(name: &CStr) -> io::Result<File> {
+    match file::in_memory(name) {
+        Err(e) if e.kind() == io::ErrorKind::Unsupported => unlinked_file(),
+        result => result,
+    }
+}
+
+/// Made in a directory that is removed with it.
+fn unlinked_file() -> io::Result<File> {
     let dir = PrivateDir::new(&directory(), "distcc_")?;
     File::options().read(true).write(true).create_new(true).mode(0o600).open(dir.path().join("file"))
 }
@@ -170,6 +179,23 @@ mod tests {
         let dir = PrivateDir::new(&env::temp_dir(), "distcc_test_").unwrap();
         let error = write_output(&dir.path().join("no/such/a.o"), b"x", false).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn an_unlinked_file_has_no_name_and_can_be_read_back() {
+        use std::io::Read;
+        use std::os::unix::fs::FileExt;
+
+        let mut file = unlinked_file().unwrap();
+        file.write_all_at(b"text", 0).unwrap();
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "text");
+        assert_eq!(file.metadata().unwrap().nlink(), 0);
+        // What cannot be sealed is read, not mapped.
+        assert!(
+            matches!(file::Contents::of(&mut file).unwrap(), file::Contents::Read(bytes) if bytes == b"text")
+        );
     }
 
     #[test]

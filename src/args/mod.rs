@@ -1,8 +1,8 @@
 //! A compiler command line, understood.
 //!
-//! [`scan`] is the client's side: it says whether a job can go to a server with all its outputs
+//! [`scan()`] is the client's side: it says whether a job can go to a server with all its outputs
 //! coming out as the compiler itself would make them, and if so how to preprocess here and what to
-//! ask of the server. [`check`] is the server's side: what of the words a client sent may reach a
+//! ask of the server. [`check()`] is the server's side: what of the words a client sent may reach a
 //! compiler. Both read the one table in `options`, so a client never sends what our server refuses.
 //!
 //! Words in, values out: finding compilers, expanding response files, asking what `native` means and

@@ -1,6 +1,6 @@
 //! The client: `argv → verdict → host and slot → preprocess → send → receive → outputs → exit status`.
 //!
-//! Whatever goes wrong remotely ends in a correct local compile, with one line that says why. [`remote`] is
+//! Whatever goes wrong remotely ends in a correct local compile, with one line that says why. `remote` is
 //! one attempt on one host; this file decides what an attempt's end means.
 
 use std::env;
@@ -16,14 +16,14 @@ use crate::args::{self, Job, LocalSlot, Verdict, printable};
 use crate::backoff::Backoff;
 use crate::exitcode::ExitCode;
 use crate::hosts::{Host, Place};
-use crate::multicall::Ending;
+use crate::program::Ending;
+use crate::scratch;
 use crate::state::Phase;
 use crate::sys::file::contains;
 use crate::sys::process::WaitStatus;
 use crate::sys::signal;
 use crate::waiting::Interrupted;
 use crate::wire::{Version, limits};
-use crate::{console, scratch};
 
 mod command;
 mod config;
@@ -469,10 +469,4 @@ impl fmt::Display for Quoted<'_> {
         }
         Ok(())
     }
-}
-
-/// Says that a personality is not there yet.
-pub fn not_built_yet(name: &str) -> Ending {
-    console::err(format_args!("{name}: not built yet in this version of distcc-rs\n"));
-    ExitCode::GeneralFailure.into()
 }

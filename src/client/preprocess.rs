@@ -7,7 +7,8 @@ use std::os::fd::AsFd;
 use super::command::CompileCommand;
 use crate::args::Job;
 use crate::compiler::{self, Start};
-use crate::sys::file::{self, Contents};
+use crate::scratch;
+use crate::sys::file::Contents;
 use crate::sys::process::{self, Pid, WaitStatus};
 use crate::sys::signal::Signal;
 use crate::waiting::{Interrupted, retry};
@@ -32,8 +33,8 @@ impl Running {
     /// Starts the preprocessor of `job`.
     pub fn start(command: &CompileCommand, job: &Job) -> io::Result<Running> {
         let program = command.program().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-        let stdout = file::anonymous(c"distcc-source")?;
-        let stderr = file::anonymous(c"distcc-messages")?;
+        let stdout = scratch::anonymous_file(c"distcc-source")?;
+        let stderr = scratch::anonymous_file(c"distcc-messages")?;
         let null = File::open("/dev/null")?;
         let start = Start {
             stdio: [Some(null.as_fd()), Some(stdout.as_fd()), Some(stderr.as_fd())],

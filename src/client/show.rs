@@ -6,7 +6,7 @@ use crate::args::printable;
 use crate::console;
 use crate::exitcode::ExitCode;
 use crate::hostlist;
-use crate::multicall::{self, Ending};
+use crate::program::{self, Ending};
 use crate::topdir::TopDir;
 
 const HELP: &str = "\
@@ -43,8 +43,8 @@ pub fn own_option(args: &[OsString]) -> Option<Ending> {
         return Some(ExitCode::BadArguments.into());
     };
     match first.to_str()? {
-        "--help" => console::out(format_args!("{}{HELP}", multicall::version_text("distcc"))),
-        "--version" => console::out(format_args!("{}", multicall::version_text("distcc"))),
+        "--help" => console::out(format_args!("{}{HELP}", program::version_text("distcc"))),
+        "--version" => console::out(format_args!("{}", program::version_text("distcc"))),
         "--show-hosts" => {
             return Some(show_hosts(|list| list.iter().map(|host| format!("{}\n", host.spec)).collect()));
         }
@@ -52,7 +52,7 @@ pub fn own_option(args: &[OsString]) -> Option<Ending> {
             return Some(show_hosts(|list| format!("{}\n", list.iter().map(|host| host.slots).sum::<u32>())));
         }
         "--scan-includes" | "--show-principal" => {
-            return Some(super::not_built_yet(&format!("distcc {}", printable(first))));
+            return Some(program::not_built_yet(&format!("distcc {}", printable(first))));
         }
         _ => return None,
     }

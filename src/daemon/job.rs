@@ -129,8 +129,8 @@ impl Compile {
 
     /// Starts the compiler with this PATH.
     pub fn start(&mut self, path: &OsStr) -> io::Result<Pid> {
-        let stdout = file::anonymous(c"distccd-stdout")?;
-        let stderr = file::anonymous(c"distccd-stderr")?;
+        let stdout = scratch::anonymous_file(c"distccd-stdout")?;
+        let stderr = scratch::anonymous_file(c"distccd-stderr")?;
         let null = File::open("/dev/null")?;
         let dir = self.dir.path();
         let words = self

@@ -1,6 +1,6 @@
 //! The daemon: options → log → listen → drop privileges → leave the terminal → supervise workers.
 //!
-//! Each worker runs one event loop (`worker`) in which a job is a [`session`] that decides and a [`job`] that
+//! Each worker runs one event loop (`worker`) in which a job is a [`session`] that decides and a `job` that
 //! acts; the supervisor hands out compile slots ([`grants`]) and serves statistics ([`stats`]). Source for
 //! behaviour: reference `daemon.md`; for the shape: `design.md` section 3.
 
@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 
 use mio::net::TcpListener;
 
+use crate::console;
 use crate::exitcode::ExitCode;
 use crate::logging::{self, Destination, NOTICE};
-use crate::multicall::{self, Ending};
+use crate::program::{self, Ending};
 use crate::scratch::{self, PrivateDir};
 use crate::sys::process::{self, Fork, Pid};
 use crate::sys::user::{self, Identity};
-use crate::{client, console};
 
 pub mod access;
 mod answer;
@@ -54,10 +54,10 @@ pub fn main(args: &[OsString]) -> Ending {
             return Ending::Code(0);
         }
         Ok(Request::Version) => {
-            console::out(format_args!("{}", multicall::version_text("distccd")));
+            console::out(format_args!("{}", program::version_text("distccd")));
             return Ending::Code(0);
         }
-        Ok(Request::NotBuiltYet(option)) => return client::not_built_yet(&format!("distccd {option}")),
+        Ok(Request::NotBuiltYet(option)) => return program::not_built_yet(&format!("distccd {option}")),
         Err(reason) => {
             console::err(format_args!("distccd: ERROR: {reason}\n"));
             return ExitCode::BadArguments.into();
@@ -174,7 +174,7 @@ fn serve_many(options: &Options, detach: bool, policy: &Policy) -> Result<Ending
     }
     process::raise_file_limit();
     job::sweep_left_overs();
-    log::info!(target: NOTICE, "preforking daemon started ({} {})", env!("CARGO_PKG_VERSION"), multicall::TRIPLE);
+    log::info!(target: NOTICE, "preforking daemon started ({} {})", env!("CARGO_PKG_VERSION"), program::TRIPLE);
 
     let workers = process::processors().min(options.jobs);
     let stats = stats_listener.map(|listener| (listener, &options.access));

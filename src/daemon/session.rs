@@ -36,7 +36,7 @@ pub enum Action<'a> {
     Judge(Vec<Vec<u8>>),
     /// Bytes of the source, for the compiler's input.
     Source(&'a [u8]),
-    /// The request is complete: ask for a slot, then call [`Session::granted`].
+    /// The request is complete: ask for a slot, then call [`Session::compiling`].
     AskSlot,
     /// The job is decided.
     Finish(Outcome),

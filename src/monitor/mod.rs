@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::console;
 use crate::exitcode::ExitCode;
-use crate::multicall::Ending;
+use crate::program::Ending;
 use crate::state::{self, Phase, Record};
 use crate::sys::signal;
 use crate::topdir::TopDir;

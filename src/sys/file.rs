@@ -10,19 +10,17 @@ use std::time::Duration;
 
 use super::{cvt, cvt_len};
 
-/// A file without a name, gone when its last descriptor closes: memory where the kernel has `memfd_create`
-/// (3.17), else an unlinked file in `TMPDIR`.
-pub fn anonymous(name: &CStr) -> io::Result<File> {
+/// A file in memory, without a name, gone when its last descriptor closes. Fails with `Unsupported` on kernels before 3.17.
+pub fn in_memory(name: &CStr) -> io::Result<File> {
     // SAFETY: `name` is a NUL-terminated string that outlives the call; the call takes no other pointer.
     let fd = unsafe {
         libc::syscall(libc::SYS_memfd_create, name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING)
     };
-    if fd >= 0 {
-        // SAFETY: the kernel has just given us this descriptor, and nobody else owns it.
-        return Ok(unsafe { File::from_raw_fd(fd as libc::c_int) });
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
     }
-    let error = io::Error::last_os_error();
-    if error.raw_os_error() == Some(libc::ENOSYS) { crate::scratch::unlinked_file() } else { Err(error) }
+    // SAFETY: the kernel has just given us this descriptor, and nobody else owns it.
+    Ok(unsafe { File::from_raw_fd(fd as libc::c_int) })
 }
 
 /// The bytes of a finished anonymous file.
