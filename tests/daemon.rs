@@ -625,3 +625,23 @@ fn sighup_opens_a_rotated_log_again() {
     signal_pid(daemon.id(), libc::SIGTERM);
     assert!(daemon.wait().unwrap().success());
 }
+
+#[test]
+fn niceness_and_log_level_are_as_asked() {
+    let workspace = Workspace::new("nice");
+    let own: i64 = niceness(std::process::id());
+    let daemon = Daemon::ours(&workspace, &["--nice", "7", "--log-level", "notice"]);
+    wait_until("there are workers", || !children(daemon.pid()).is_empty());
+    for pid in daemon.processes() {
+        assert_eq!(niceness(pid), (own + 7).min(19));
+    }
+    serve(&workspace, &daemon);
+    daemon.wait_for_jobs("COMPILE_OK", 1);
+    assert!(!daemon.log().contains("connection from"), "that is info: {}", daemon.log());
+}
+
+fn niceness(pid: u32) -> i64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // The 19th field of proc(5); the name in parentheses may contain anything.
+    stat.rsplit(')').next().unwrap().split_whitespace().nth(16).unwrap().parse().unwrap()
+}
