@@ -3,7 +3,7 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 
-.PHONY: all build demo test lint fuzz static install clean
+.PHONY: all build demo test lint fuzz bench bench-daemon bench-client static install clean
 
 all: build
 
@@ -33,6 +33,17 @@ TARGET ?= request
 SECONDS ?= 60
 fuzz:
 	cd tests/fuzz && $(CARGO) +nightly fuzz run $(TARGET) --fuzz-dir . -- -max_total_time=$(SECONDS)
+
+# What a job costs in the daemon and in the client, ours beside stock's; two and a half minutes each
+bench: bench-daemon bench-client
+
+bench-daemon:
+	sh tests/setup.sh test
+	$(CARGO) bench --locked --bench daemon
+
+bench-client:
+	sh tests/setup.sh test
+	$(CARGO) bench --locked --bench client
 
 # One static file for this kind of machine
 static:

@@ -1,0 +1,233 @@
+//! How much a job costs in the client, ours beside stock's: `make bench-client`.
+//!
+//! The server is a thread that answers at once, so that what is left is the client. A `.i` source needs no
+//! preprocessor; for a `.c` one a stub writes the text. Clients run one after the other, as under `make -j1`:
+//! processor time from the kernel's account of the ended process, and time from its start to its end.
+
+// The table is for people; a closed pipe may end it.
+#![allow(clippy::disallowed_macros)]
+
+#[path = "../util/mod.rs"]
+mod util;
+
+mod rig;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use distcc::wire::lzo::Encoder;
+use distcc::wire::reply::{self, Part};
+use distcc::wire::request::{Decoder, Event};
+use distcc::wire::{Version, limits};
+use rig::{Payload, Stub, VERSIONS, cpu_of, goal, median};
+use util::{Kind, Workspace};
+
+/// Ours and stock's take turns within each.
+const ROUNDS: usize = 5;
+/// How long each cell is measured on each side in each round.
+const SLICE: Duration = Duration::from_millis(1000);
+const KINDS: [Kind; 2] = [Kind::Ours, Kind::Stock];
+
+/// Seconds per job.
+#[derive(Debug, Clone, Copy)]
+struct Slice {
+    cpu: f64,
+    wall: f64,
+}
+
+struct Cell {
+    name: String,
+    version: usize,
+    payload: usize,
+    source: &'static str,
+    rounds: Vec<[Slice; 2]>,
+}
+
+fn main() {
+    // Cargo passes --bench; whoever runs all targets as tests wants no minutes of load.
+    if !std::env::args().any(|arg| arg == "--bench") || util::stock("distcc").is_none() {
+        return;
+    }
+    let begun = Instant::now();
+    let workspace = Workspace::new("bench-client");
+    let stub = Stub::build(&workspace);
+    let payloads = rig::payloads(&workspace);
+    rig::print_machine();
+    let server = InstantServer::start();
+    let mut cells = Vec::new();
+    for (at, source) in [(0, "job.i"), (1, "job.i"), (2, "job.i"), (1, "job.c")] {
+        for (version, (_, form)) in VERSIONS.iter().enumerate() {
+            let name = format!("{:5}  {source}  {form:5}", payloads[at].name);
+            cells.push(Cell { name, version, payload: at, source, rounds: Vec::new() });
+        }
+    }
+    for _ in 0..ROUNDS {
+        for cell in &mut cells {
+            let payload = &payloads[cell.payload];
+            let version = VERSIONS[cell.version].0;
+            // As a preprocessor the stub writes the source.
+            stub.make(&payload.source);
+            fs::write(workspace.work().join(cell.source), &payload.source).unwrap();
+            server.answer(version, payload);
+            let slices = KINDS.map(|kind| slice(&workspace, &stub, &server, kind, version, cell, payload));
+            cell.rounds.push(slices);
+        }
+    }
+    report(&cells);
+    println!("\n{:.0} s", begun.elapsed().as_secs_f64());
+}
+
+fn report(cells: &[Cell]) {
+    println!("                       client ms per job          ms from start to end");
+    println!("payload source form      ours   stock  ratio        ours   stock  ratio");
+    let (mut dear, mut slow) = (Vec::new(), Vec::new());
+    for cell in cells {
+        let of = |side: usize, value: fn(&Slice) -> f64| {
+            median(cell.rounds.iter().map(|it| value(&it[side]))) * 1e3
+        };
+        let ratio =
+            |value: fn(&Slice) -> f64| median(cell.rounds.iter().map(|it| value(&it[0]) / value(&it[1])));
+        let (cpu, wall) = (ratio(|it| it.cpu), ratio(|it| it.wall));
+        println!(
+            "{}   {:7.2} {:7.2} {cpu:6.2}     {:7.2} {:7.2} {wall:6.2}",
+            cell.name,
+            of(0, |it| it.cpu),
+            of(1, |it| it.cpu),
+            of(0, |it| it.wall),
+            of(1, |it| it.wall),
+        );
+        let name = |value: f64| {
+            let words: Vec<&str> = cell.name.split_whitespace().collect();
+            format!("{}: {value:.2}", words.join(" "))
+        };
+        if cpu > 0.4 {
+            dear.push(name(cpu));
+        }
+        if wall > 0.6 {
+            slow.push(name(wall));
+        }
+    }
+    println!();
+    let cells_of = |list: &[String]| if list.is_empty() { "all".to_owned() } else { list.join(", ") };
+    goal("client time per job at most 0.40 of stock's", dear.is_empty(), &cells_of(&dear));
+    goal("time from start to end at most 0.60 of stock's", slow.is_empty(), &cells_of(&slow));
+}
+
+/// Runs clients one after the other.
+fn slice(
+    workspace: &Workspace,
+    stub: &Stub,
+    server: &InstantServer,
+    kind: Kind,
+    version: Version,
+    cell: &Cell,
+    payload: &Payload,
+) -> Slice {
+    let program = match kind {
+        Kind::Ours => workspace.path("bin/distcc"),
+        Kind::Stock => "/usr/bin/distcc".into(),
+    };
+    let object = workspace.work().join("job.o");
+    let _ = fs::remove_file(&object);
+    let host = format!("127.0.0.1:{}/4{}", server.port, if version.compressed() { ",lzo" } else { "" });
+    let mut client = client(workspace, stub, &program, &host);
+    client.args(["gcc", "-c", cell.source, "-o", "job.o"]);
+    let (begun, mut cpu, mut jobs) = (Instant::now(), 0.0, 0.0);
+    while begun.elapsed() < SLICE {
+        cpu += run(&mut client, cell.source.ends_with(".c"));
+        jobs += 1.0;
+    }
+    let wall = begun.elapsed().as_secs_f64();
+    assert!(fs::read(&object).unwrap() == payload.object, "the object of {kind:?} is a different one");
+    Slice { cpu: cpu / jobs, wall: wall / jobs }
+}
+
+/// Started without a fork of this process, which is a large one.
+fn client(workspace: &Workspace, stub: &Stub, program: &Path, host: &str) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(workspace.work()).env_clear().env("PATH", stub.path()).env("LC_ALL", "C");
+    command.env("HOME", workspace.path("home")).env("TMPDIR", workspace.path("tmp"));
+    command.env("DISTCC_DIR", workspace.path("top")).env("DISTCC_HOSTS", host).env("DISTCC_FALLBACK", "0");
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs a client to its end; its seconds of processor time, with `alone` without those of its children.
+#[allow(unsafe_code)]
+#[expect(clippy::zombie_processes, reason = "waited for below, with its account")]
+fn run(command: &mut Command, alone: bool) -> f64 {
+    let child = command.spawn().unwrap();
+    let pid = child.id();
+    // SAFETY: all pointers are to locals that live through the calls; the zeroed structures are plain numbers.
+    unsafe {
+        let mut own = 0.0;
+        if alone {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            let left = libc::waitid(libc::P_PID, pid, &mut info, libc::WEXITED | libc::WNOWAIT);
+            assert_eq!(left, 0, "{}", std::io::Error::last_os_error());
+            // While it has ended and is not forgotten.
+            own = cpu_of(pid) / 1e9;
+        }
+        let (mut status, mut usage) = (0, std::mem::zeroed::<libc::rusage>());
+        let ended = libc::wait4(pid as libc::pid_t, &mut status, 0, &mut usage);
+        assert_eq!((ended, status), (pid as libc::pid_t, 0), "{command:?}");
+        let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+        if alone { own } else { seconds(usage.ru_utime) + seconds(usage.ru_stime) }
+    }
+}
+
+/// Reads each request and sends what has been prepared.
+struct InstantServer {
+    port: u16,
+    answer: Arc<Mutex<Vec<u8>>>,
+}
+
+impl InstantServer {
+    fn start() -> InstantServer {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let answer = Arc::new(Mutex::new(Vec::new()));
+        let prepared = Arc::clone(&answer);
+        thread::spawn(move || {
+            let mut buffer = vec![0; 256 * 1024];
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut decoder = Decoder::new();
+                'request: while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                    let mut input = &buffer[..count];
+                    while let Some(event) = decoder.next(&mut input).unwrap() {
+                        if event == Event::End {
+                            // A client that ends early is seen by its exit code.
+                            let _ = stream.write_all(&prepared.lock().unwrap());
+                            break 'request;
+                        }
+                    }
+                }
+            }
+        });
+        InstantServer { port, answer }
+    }
+
+    /// From now on it answers with this object.
+    fn answer(&self, version: Version, payload: &Payload) {
+        let mut object = payload.object.clone();
+        assert!(object.len() < limits::BODY as usize);
+        if version.compressed() {
+            object.clear();
+            Encoder::new().compress(&payload.object, &mut object);
+        }
+        let mut bytes = Vec::new();
+        reply::encode_start(version, 0, &mut bytes);
+        reply::encode_part(Part::Stderr, 0, &mut bytes);
+        reply::encode_part(Part::Stdout, 0, &mut bytes);
+        reply::encode_part(Part::Object, object.len() as u32, &mut bytes);
+        bytes.extend_from_slice(&object);
+        *self.answer.lock().unwrap() = bytes;
+    }
+}

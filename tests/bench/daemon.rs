@@ -1,0 +1,309 @@
+//! How much a job costs in the daemon, ours beside stock's: `make bench-daemon`.
+//!
+//! The compiler is a stub that only copies an object, so that what is left is the daemon: processor time per
+//! job without the compiler's, jobs per second, memory. Both daemons run with the same options and serve the
+//! same bytes in turn; a ratio is taken within a round, and its median over the rounds is shown.
+
+// The table is for people; a closed pipe may end it.
+#![allow(clippy::disallowed_macros)]
+
+#[path = "../util/mod.rs"]
+mod util;
+
+mod rig;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use distcc::wire::reply::{Decoder, Event, Part};
+use distcc::wire::{Version, limits, lzo};
+use rig::{Payload, Stub, VERSIONS, cpu_of, goal, median};
+use util::{Kind, Workspace, children, field, free_port, peer, signal_pid, wait_until};
+
+/// An odd number, so that a median is a measurement.
+const ROUNDS: usize = 3;
+/// How long each cell is measured on each side in each round; the jobs that are running then are finished.
+const SLICE: Duration = Duration::from_millis(900);
+const CONNECTIONS: [usize; 3] = [1, 8, 64];
+const KINDS: [Kind; 2] = [Kind::Ours, Kind::Stock];
+
+/// One side of one cell in one round; seconds per job.
+#[derive(Debug, Clone, Copy)]
+struct Slice {
+    daemon: f64,
+    stub: f64,
+    load: f64,
+    jobs_per_second: f64,
+}
+
+struct Cell {
+    payload: usize,
+    version: usize,
+    connections: usize,
+    /// Ours and stock's by round.
+    rounds: Vec<[Slice; 2]>,
+}
+
+fn main() {
+    // Cargo passes --bench; whoever runs all targets as tests wants no minutes of load.
+    if !std::env::args().any(|arg| arg == "--bench") || util::stock("distccd").is_none() {
+        return;
+    }
+    let begun = Instant::now();
+    let workspace = Workspace::new("bench-daemon");
+    let stub = Stub::build(&workspace);
+    let payloads = rig::payloads(&workspace);
+    rig::print_machine();
+    let memory = KINDS.map(|kind| memory(&workspace, &stub, kind, &payloads[2]));
+    let mut cells = Vec::new();
+    for payload in 0..payloads.len() {
+        for version in 0..VERSIONS.len() {
+            for connections in CONNECTIONS {
+                cells.push(Cell { payload, version, connections, rounds: Vec::new() });
+            }
+        }
+    }
+    for _ in 0..ROUNDS {
+        for (at, payload) in payloads.iter().enumerate() {
+            stub.make(&payload.object);
+            // Anew, because a worker of stock's retires after a minute and takes its account along.
+            let servers = KINDS.map(|kind| Server::start(&workspace, &stub, kind));
+            for cell in cells.iter_mut().filter(|cell| cell.payload == at) {
+                let version = VERSIONS[cell.version].0;
+                let slices =
+                    servers.each_ref().map(|server| slice(server, payload, version, cell.connections));
+                cell.rounds.push(slices);
+            }
+        }
+    }
+    report(&cells, &payloads, &memory);
+    println!("\n{:.0} s", begun.elapsed().as_secs_f64());
+}
+
+/// Shows the table and holds it against the goals.
+fn report(cells: &[Cell], payloads: &[Payload], memory: &[Memory; 2]) {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    println!(
+        "                            daemon ms per job          jobs per second            stub+load   most"
+    );
+    println!(
+        "payload  form   connections   ours   stock  ratio       ours    stock  ratio   ms per job  ratio"
+    );
+    let (mut dear, mut slow, mut bound) = (Vec::new(), Vec::new(), 0);
+    for cell in cells {
+        let of =
+            |side: usize, value: fn(&Slice) -> f64| median(cell.rounds.iter().map(|it| value(&it[side])));
+        let ratio =
+            |value: fn(&Slice) -> f64| median(cell.rounds.iter().map(|it| value(&it[0]) / value(&it[1])));
+        let (cost, rate) = (ratio(|it| it.daemon), ratio(|it| it.jobs_per_second));
+        // What a daemon that costs nothing would reach here, because stub and load take their time anyway.
+        let others = of(0, |it| it.stub + it.load);
+        let most = cores.min(cell.connections) as f64 / others / of(1, |it| it.jobs_per_second);
+        let (size, form) = (payloads[cell.payload].name, VERSIONS[cell.version].1);
+        println!(
+            "{size:7}  {form:5}  {:11} {:6.2} {:7.2} {cost:6.2}   {:8.1} {:8.1} {rate:6.2}   {:10.2} {most:6.2}",
+            cell.connections,
+            of(0, |it| it.daemon) * 1e3,
+            of(1, |it| it.daemon) * 1e3,
+            of(0, |it| it.jobs_per_second),
+            of(1, |it| it.jobs_per_second),
+            others * 1e3,
+        );
+        let name = |value: f64| format!("{size} {form} {}: {value:.2}", cell.connections);
+        if cost > 0.5 {
+            dear.push(name(cost));
+        }
+        if most < 1.5 {
+            bound += 1;
+        } else if rate < 1.5 {
+            slow.push(name(rate));
+        }
+    }
+    println!("\nmemory, kB (PSS of all processes, --jobs 4)      ours   stock");
+    let row = |name: &str, value: fn(&Memory) -> u64| {
+        println!("{name:46} {:6} {:7}", value(&memory[0]), value(&memory[1]));
+    };
+    row("idle", |it| it.idle);
+    row("peak with four 10 MB lzo jobs at once", |it| it.peak);
+    row("afterwards", |it| it.after);
+    println!();
+    let cells_of = |list: &[String]| if list.is_empty() { "all".to_owned() } else { list.join(", ") };
+    goal("daemon time per job at most 0.50 of stock's in every cell", dear.is_empty(), &cells_of(&dear));
+    let detail =
+        format!("{} ({bound} cells where stub and load alone allow less are left out)", cells_of(&slow));
+    goal("jobs per second at least 1.50 of stock's", slow.is_empty(), &detail);
+    let [ours, stock] = memory;
+    goal("idle memory below stock's", ours.idle < stock.idle, &format!("{} kB", ours.idle));
+    goal("peak memory at most 30 MB", ours.peak <= 30_000, &format!("{} kB", ours.peak));
+    goal("afterwards below 3 MB", ours.after < 3_000, &format!("{} kB", ours.after));
+}
+
+/// Keeps one daemon busy and takes its account.
+fn slice(server: &Server, payload: &Payload, version: Version, connections: usize) -> Slice {
+    let request = peer::request(version, &["gcc", "-c", "x.c", "-o", "x.o"], &payload.source);
+    let reply_len = check(server, &request, version, payload);
+    settle();
+    let (daemon, stub, load) = (server.cpu(), server.stub_cpu(), stat_seconds("self", [14, 15]));
+    let begun = Instant::now();
+    let done = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..connections {
+            scope.spawn(|| {
+                let mut buffer = vec![0; 128 * 1024];
+                while begun.elapsed() < SLICE {
+                    assert_eq!(exchange(server.port, &request, &mut buffer), reply_len, "{:?}", server.kind);
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    let (wall, jobs) = (begun.elapsed().as_secs_f64(), done.into_inner() as f64);
+    let load = stat_seconds("self", [14, 15]) - load;
+    settle();
+    Slice {
+        daemon: (server.cpu() - daemon) / jobs,
+        stub: (server.stub_cpu() - stub) / jobs,
+        load: load / jobs,
+        jobs_per_second: jobs / wall,
+    }
+}
+
+/// Daemons clean up after they have answered.
+fn settle() {
+    thread::sleep(Duration::from_millis(30));
+}
+
+/// One job; the length of its reply.
+fn exchange(port: u16, request: &[u8], buffer: &mut [u8]) -> usize {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(request).unwrap();
+    let mut len = 0;
+    loop {
+        match stream.read(buffer).unwrap() {
+            0 => return len,
+            count => len += count,
+        }
+    }
+}
+
+/// Runs one job and makes sure that the object is right.
+fn check(server: &Server, request: &[u8], version: Version, payload: &Payload) -> usize {
+    let reply = peer::exchange(server.port, request, false).expect("an answer");
+    let (mut decoder, mut input, mut body) = (Decoder::new(version), &reply[..], Vec::new());
+    while let Some(event) = decoder.next(&mut input).unwrap() {
+        match event {
+            Event::Status(status) => assert_eq!(status, 0, "{}", String::from_utf8_lossy(&reply)),
+            Event::Bytes(Part::Object, bytes) => body.extend_from_slice(bytes),
+            _ => {}
+        }
+    }
+    if version.compressed() {
+        let compressed = std::mem::take(&mut body);
+        lzo::decompress(&compressed, &mut body, limits::BODY as usize).unwrap();
+    }
+    assert!(body == payload.object, "the object of {:?} is a different one", server.kind);
+    reply.len()
+}
+
+/// Kilobytes.
+struct Memory {
+    idle: u64,
+    peak: u64,
+    after: u64,
+}
+
+fn memory(workspace: &Workspace, stub: &Stub, kind: Kind, payload: &Payload) -> Memory {
+    stub.make(&payload.object);
+    let server = Server::start(workspace, stub, kind);
+    thread::sleep(Duration::from_millis(300));
+    let idle = server.pss();
+    let request = peer::request(Version::Lzo, &["gcc", "-c", "x.c", "-o", "x.o"], &payload.source);
+    let (running, mut peak) = (AtomicBool::new(true), 0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // Often enough that the sampling meets the worst moment.
+            for _ in 0..20 {
+                thread::scope(|four| {
+                    for _ in 0..4 {
+                        four.spawn(|| exchange(server.port, &request, &mut vec![0; 128 * 1024]));
+                    }
+                });
+            }
+            running.store(false, Ordering::Relaxed);
+        });
+        while running.load(Ordering::Relaxed) {
+            peak = peak.max(server.pss());
+        }
+    });
+    thread::sleep(Duration::from_millis(500));
+    Memory { idle, peak, after: server.pss() }
+}
+
+/// A daemon under test, ended when dropped.
+struct Server {
+    kind: Kind,
+    port: u16,
+    child: Child,
+}
+
+impl Server {
+    fn start(workspace: &Workspace, stub: &Stub, kind: Kind) -> Server {
+        let program = match kind {
+            Kind::Ours => workspace.path("bin/distccd"),
+            Kind::Stock => "/usr/bin/distccd".into(),
+        };
+        let port = free_port();
+        let log = fs::File::create(workspace.path("daemon.log")).unwrap();
+        let mut command = workspace.command(program);
+        command.args(["--daemon", "--no-detach", "--jobs", "4", "--nice", "0", "--user", "nobody"]);
+        command.args(["--listen", "127.0.0.1", "--allow", "127.0.0.1", "--port", &port.to_string()]);
+        command.args(["--log-stderr", "--log-level", "notice"]).env("PATH", stub.path());
+        // A stock daemon ends with a signal to its whole group.
+        let child = command.process_group(0).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        wait_until("the daemon listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        thread::sleep(Duration::from_millis(200));
+        Server { kind, port, child }
+    }
+
+    /// The supervisor and its workers, without compilers.
+    fn processes(&self) -> Vec<u32> {
+        std::iter::once(self.child.id()).chain(children(self.child.id())).collect()
+    }
+
+    /// Seconds, without compilers.
+    fn cpu(&self) -> f64 {
+        self.processes().into_iter().map(cpu_of).sum::<f64>() / 1e9
+    }
+
+    /// Seconds of the compilers that have ended.
+    fn stub_cpu(&self) -> f64 {
+        self.processes().into_iter().map(|pid| stat_seconds(&pid.to_string(), [16, 17])).sum()
+    }
+
+    fn pss(&self) -> u64 {
+        self.processes().into_iter().map(|pid| field(pid, "smaps_rollup", "Pss:")).sum()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        signal_pid(self.child.id(), 15);
+        let _ = self.child.wait();
+    }
+}
+
+/// Two times of /proc/PID/stat, counted as in proc(5), in seconds.
+fn stat_seconds(pid: &str, fields: [usize; 2]) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Behind the name in parentheses comes field 3.
+    let rest: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let number = |field: usize| rest.get(field - 3).and_then(|text| text.parse().ok()).unwrap_or(0.0);
+    // The kernel shows hundredths of seconds on every architecture.
+    fields.map(number).iter().sum::<f64>() / 100.0
+}
