@@ -19,7 +19,7 @@ use crate::hosts::{Host, Place};
 use crate::program::Ending;
 use crate::scratch;
 use crate::state::Phase;
-use crate::sys::file::contains;
+use crate::sys::file::{contains, find_byte};
 use crate::sys::process::WaitStatus;
 use crate::sys::signal;
 use crate::waiting::Interrupted;
@@ -358,11 +358,21 @@ fn unsendable(text: &[u8], job: &Job) -> Option<&'static str> {
     if job.maps_paths_of_builtins() && asks_for_names() {
         return Some("clang maps the paths of __builtin_FILE only where it preprocesses itself");
     }
-    // In an asm statement; a word like it elsewhere costs no more than the distribution of one file.
-    [&b".incbin"[..], b".include"]
-        .iter()
-        .any(|directive| contains(text, directive))
-        .then_some("the assembler reads a file of this machine (.incbin or .include)")
+    reads_files(text).then_some("the assembler reads a file of this machine (.incbin or .include)")
+}
+
+/// Whether an asm statement may read a file. A word like its directives elsewhere costs no more than the distribution of
+/// one file.
+fn reads_files(text: &[u8]) -> bool {
+    let mut rest = text;
+    // Points are rare and quickly found; this reads every byte of every source.
+    while let Some(at) = find_byte(rest, b'.') {
+        rest = &rest[at + 1..];
+        if rest.starts_with(b"incbin") || rest.starts_with(b"include") {
+            return true;
+        }
+    }
+    false
 }
 
 /// The directory as compilers call it: `PWD` if that is right, since it may hold symbolic links.

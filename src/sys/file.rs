@@ -124,6 +124,13 @@ pub fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     !found.is_null()
 }
 
+/// Where `byte` is for the first time; libc's search is vectorised.
+pub fn find_byte(bytes: &[u8], byte: u8) -> Option<usize> {
+    // SAFETY: the pointer comes with the length of the slice it belongs to.
+    let found = unsafe { libc::memchr(bytes.as_ptr().cast(), byte.into(), bytes.len()) };
+    (!found.is_null()).then(|| found.addr() - bytes.as_ptr().addr())
+}
+
 /// Copies up to `len` bytes from `file` at `offset` to `to` inside the kernel; `Ok(0)` means that the file
 /// ended early.
 pub fn send_file(to: BorrowedFd, file: BorrowedFd, offset: u64, len: usize) -> io::Result<usize> {
