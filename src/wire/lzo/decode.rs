@@ -19,7 +19,7 @@
 use std::cmp::Ordering::{Equal, Greater, Less};
 use std::{error, fmt};
 
-use super::{MIDDLE, NEAR};
+use super::{FAR, MIDDLE, NEAR};
 
 /// Why a stream was refused. In every case the peer sent something it should not have, except for `NoMemory`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,23 +64,103 @@ impl error::Error for Error {}
 /// On an error `out` is left as long as it was.
 pub fn decompress(input: &[u8], out: &mut Vec<u8>, ceiling: usize) -> Result<(), Error> {
     let start = out.len();
-    let expanded = expand(input, out, ceiling);
+    // Preprocessed text shrinks to about a quarter.
+    reserve(out, start, input.len().saturating_mul(4).min(ceiling), ceiling)?;
+    let expanded = expand(input, &mut Whole { out, start }, ceiling);
     out.truncate(start + expanded.unwrap_or(0));
     expanded.map(drop)
 }
 
-/// Returns the length of the expansion. What lies beyond it in `out`, or all of it on an error, is the
-/// caller's to cut.
-fn expand(input: &[u8], out: &mut Vec<u8>, ceiling: usize) -> Result<usize, Error> {
-    let start = out.len();
+/// The same, piece by piece through `window`, which stays small enough for the processor's cache; its contents
+/// do not matter.
+///
+/// On an error some pieces have been handed out.
+pub fn decompress_in_pieces(
+    input: &[u8],
+    window: &mut Vec<u8>,
+    ceiling: usize,
+    take: &mut dyn FnMut(&[u8]),
+) -> Result<(), Error> {
+    let mut window = Window { buffer: window, taken: 0, take };
+    let written = expand(input, &mut window, ceiling)?;
+    (window.take)(&window.buffer[window.taken..written]);
+    Ok(())
+}
+
+/// Where an expansion goes. What lies before a position that a match can reach back to may be gone.
+trait Output {
+    /// Makes room for `need` bytes behind the `written` ones, or up to the ceiling if that is less. Returns all
+    /// that is there and how many bytes have gone from its start.
+    fn grow(&mut self, written: usize, need: usize, ceiling: usize) -> Result<(&mut [u8], usize), Error>;
+}
+
+/// All of it behind what is in a vector already.
+struct Whole<'a> {
+    out: &'a mut Vec<u8>,
+    start: usize,
+}
+
+impl Output for Whole<'_> {
+    /// Fills in steps which stay in the processor's cache until they are overwritten.
+    #[cold]
+    fn grow(&mut self, written: usize, need: usize, ceiling: usize) -> Result<(&mut [u8], usize), Error> {
+        let len = written.saturating_add(need).saturating_add(STEP).min(ceiling);
+        reserve(self.out, self.start, len, ceiling)?;
+        self.out.resize(self.start + len, 0);
+        Ok((&mut self.out[self.start..], 0))
+    }
+}
+
+/// As much as matches need, the rest handed on.
+struct Window<'a> {
+    buffer: &'a mut Vec<u8>,
+    /// So much of the buffer has been handed on.
+    taken: usize,
+    take: &'a mut dyn FnMut(&[u8]),
+}
+
+impl Output for Window<'_> {
+    #[cold]
+    fn grow(&mut self, written: usize, need: usize, ceiling: usize) -> Result<(&mut [u8], usize), Error> {
+        let is_full = written.saturating_add(need) > WINDOW;
+        let gone = if is_full { written.saturating_sub(REACH) } else { 0 };
+        if gone > 0 {
+            (self.take)(&self.buffer[self.taken..written]);
+            self.buffer.copy_within(gone..written, 0);
+            self.taken = written - gone;
+        }
+        let ceiling = ceiling - gone;
+        // A run that is longer than the window makes it as large as itself.
+        let need = (written - gone).saturating_add(need);
+        let len = need.max((2 * self.buffer.len()).clamp(STEP, WINDOW)).min(ceiling);
+        if self.buffer.len() < len {
+            self.buffer.try_reserve_exact(len - self.buffer.len()).map_err(|_| Error::NoMemory)?;
+            self.buffer.resize(len, 0);
+        }
+        let len = self.buffer.len().min(ceiling);
+        Ok((&mut self.buffer[..len], gone))
+    }
+}
+
+/// No match reaches back further.
+const REACH: usize = 64 * 1024;
+const _: () = assert!(FAR < REACH);
+
+/// How large a window becomes: pieces are large, because writing a file in large pieces costs less, and yet stay
+/// in the cache.
+const WINDOW: usize = 768 * 1024;
+
+/// Returns the length of the expansion, less what has gone from `out`. What lies beyond it in `out`, or all of
+/// it on an error, is the caller's to cut.
+fn expand(input: &[u8], out: &mut impl Output, allowed: usize) -> Result<usize, Error> {
+    // Counted, like all positions, from what is still in `out`.
+    let mut ceiling = allowed;
     let Some(&first) = input.first() else {
         return Ok(0);
     };
-    // Preprocessed text shrinks to about a quarter.
-    reserve(out, start, input.len().saturating_mul(4).min(ceiling), ceiling)?;
     // The expansion; longer than what is written, so that copies may overshoot. `written <= buffer.len() <=
     // ceiling`
-    let mut buffer = &mut out[start..];
+    let mut buffer: &mut [u8] = &mut [];
     let mut written = 0;
     // `read <= input.len()`
     let mut read = 0;
@@ -93,10 +173,13 @@ fn expand(input: &[u8], out: &mut Vec<u8>, ceiling: usize) -> Result<usize, Erro
         ($count:expr) => {
             if buffer.len() - written < $count + SLACK {
                 if ceiling - written < $count {
-                    return Err(Error::TooLong { ceiling });
+                    return Err(Error::TooLong { ceiling: allowed });
                 }
                 if buffer.len() < ceiling {
-                    buffer = grow(out, start, written.saturating_add($count + SLACK), ceiling)?;
+                    let gone;
+                    (buffer, gone) = out.grow(written, $count + SLACK, ceiling)?;
+                    written -= gone;
+                    ceiling -= gone;
                 }
             }
         };
@@ -107,7 +190,7 @@ fn expand(input: &[u8], out: &mut Vec<u8>, ceiling: usize) -> Result<usize, Erro
         let source = input.get(1..1 + count).ok_or(Error::Truncated)?;
         make_room!(count);
         buffer[..count].copy_from_slice(source);
-        written = count;
+        written += count;
         read = 1 + count;
         literals = count.min(4);
     }
@@ -133,7 +216,7 @@ fn expand(input: &[u8], out: &mut Vec<u8>, ceiling: usize) -> Result<usize, Erro
                 if short != 0 {
                     length = short + 2;
                 } else {
-                    let more = more(input, &mut read, ceiling)?;
+                    let more = more(input, &mut read, allowed)?;
                     length = mask + 2 + more;
                     head = self::head(input, read);
                 }
@@ -157,7 +240,7 @@ fn expand(input: &[u8], out: &mut Vec<u8>, ceiling: usize) -> Result<usize, Erro
             _ if literals == 0 => {
                 read += 1;
                 let count = match opcode {
-                    0 => 18 + more(input, &mut read, ceiling)?,
+                    0 => 18 + more(input, &mut read, allowed)?,
                     _ => opcode + 3,
                 };
                 let source = input.get(read..).unwrap_or_default();
@@ -248,6 +331,7 @@ fn more(input: &[u8], read: &mut usize, ceiling: usize) -> Result<usize, Error> 
 /// Copies `length` bytes to `at` from `distance` bytes before it, as if byte by byte.
 ///
 /// `distance` is from 1 to `at`. Up to 15 bytes more may be overwritten, and must be there.
+#[inline(always)]
 fn copy_match(buffer: &mut [u8], at: usize, distance: usize, length: usize) {
     let from = at - distance;
     // One bounds check for all: below, `done` counts from `from`.
@@ -283,18 +367,6 @@ fn copy_match(buffer: &mut [u8], at: usize, distance: usize, length: usize) {
     }
 }
 
-/// Lengthens the expansion in `out` to at least `need` bytes, or to the ceiling if that is less, and returns
-/// it.
-///
-/// Fills in steps which stay in the processor's cache until they are overwritten.
-#[cold]
-fn grow(out: &mut Vec<u8>, start: usize, need: usize, ceiling: usize) -> Result<&mut [u8], Error> {
-    let len = need.saturating_add(STEP).min(ceiling);
-    reserve(out, start, len, ceiling)?;
-    out.resize(start + len, 0);
-    Ok(&mut out[start..])
-}
-
 /// Makes room for an expansion of `len` bytes. Memory at least doubles, but never goes beyond the ceiling.
 fn reserve(out: &mut Vec<u8>, start: usize, len: usize, ceiling: usize) -> Result<(), Error> {
     let held = out.capacity() - start;
@@ -315,6 +387,33 @@ const STEP: usize = 32 * 1024;
 mod tests {
     use super::super::{Encoder, FAR, samples};
     use super::*;
+
+    #[test]
+    fn pieces_are_the_whole() {
+        let mut window = Vec::new();
+        let mut in_pieces = |input: &[u8], ceiling| {
+            let mut out = Vec::new();
+            decompress_in_pieces(input, &mut window, ceiling, &mut |piece| out.extend_from_slice(piece))
+                .map(|()| out)
+        };
+        let mut large: Vec<u8> = samples::text(700_000, 3);
+        large.extend(std::iter::repeat_n(7, 900_000));
+        large.extend(samples::random(600_000, 5));
+        large.extend(samples::periodic(FAR, 700_000));
+        for (name, plain) in samples::all().into_iter().chain([("large".to_owned(), large)]) {
+            let mut stream = Vec::new();
+            Encoder::new().compress(&plain, &mut stream);
+            assert!(in_pieces(&stream, plain.len()).as_ref() == Ok(&plain), "{name}");
+            assert!(in_pieces(&stream, 1 << 30).as_ref() == Ok(&plain), "{name}");
+            if !plain.is_empty() {
+                let ceiling = plain.len() - 1;
+                assert_eq!(in_pieces(&stream, ceiling), Err(Error::TooLong { ceiling }), "{name}");
+                stream.pop();
+                assert_eq!(in_pieces(&stream, 1 << 30), Err(Error::Truncated), "{name}");
+            }
+        }
+        assert_eq!(in_pieces(&bytes("1261440000110000"), 100), expanded(&bytes("1261440000110000"), 100));
+    }
 
     /// Made by a stock peer: see the protocol notes, 7.3.
     #[test]

@@ -17,7 +17,7 @@
 //! behind: see the table in `decode.rs`. Written from our own notes on the bytes that stock peers exchange,
 //! with no sight of LZO's source.
 
-pub use self::decode::{Error, decompress};
+pub use self::decode::{Error, decompress, decompress_in_pieces};
 pub use self::encode::{Encoder, max_compressed_len};
 
 mod decode;
