@@ -53,7 +53,8 @@ impl PrivateDir {
 
 impl Drop for PrivateDir {
     fn drop(&mut self) {
-        if let Err(e) = fs::remove_dir_all(&self.path) {
+        // Mostly empty by now; looking for what is inside costs more than trying.
+        if let Err(e) = fs::remove_dir(&self.path).or_else(|_| fs::remove_dir_all(&self.path)) {
             log::warn!("cannot remove {}: {e}", self.path.display());
         }
     }

@@ -18,16 +18,18 @@ const KEPT_BUFFER: usize = 1 << 20;
 pub struct Answers {
     encoder: Encoder,
     buffer: Vec<u8>,
+    large: bool,
 }
 
 impl Answers {
     /// With empty buffers.
     pub fn new() -> Answers {
-        Answers { encoder: Encoder::new(), buffer: Vec::new() }
+        Answers { encoder: Encoder::new(), buffer: Vec::new(), large: false }
     }
 
     /// Completes a job's source, which may have come compressed.
     pub fn finish_source(&mut self, compile: &mut Compile) -> io::Result<Result<(), wire::Error>> {
+        self.large |= compile.held() > KEPT_BUFFER;
         let finished = compile.finish_source(&mut self.buffer);
         self.trim_buffer();
         finished
@@ -99,7 +101,13 @@ impl Answers {
     fn trim_buffer(&mut self) {
         if self.buffer.capacity() > KEPT_BUFFER {
             self.buffer = Vec::new();
+            self.large = true;
         }
+    }
+
+    /// Whether a large job has been here since the last call.
+    pub fn has_been_large(&mut self) -> bool {
+        std::mem::take(&mut self.large)
     }
 }
 

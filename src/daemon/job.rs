@@ -35,8 +35,8 @@ pub struct Compile {
 /// The source on its way in.
 #[derive(Debug)]
 enum Source {
-    /// Plain bytes go to their file as they come.
-    ToFile(File),
+    /// Plain bytes go to their file in batches; so many wait for the next one.
+    ToFile(File, Vec<u8>),
     /// A compressed body is collected first.
     Compressed(Vec<u8>),
     /// In a file, where memory is short.
@@ -44,6 +44,9 @@ enum Source {
     /// It is in its file.
     Complete,
 }
+
+/// Plain bytes that are written at once: for a large write the kernel takes large pages, which costs it half.
+const BATCH: usize = 256 * 1024;
 
 /// What a compiler has left.
 pub struct Results {
@@ -64,7 +67,7 @@ impl Compile {
     pub fn new(command: ServerJob, program: Program, version: Version) -> io::Result<Compile> {
         let dir = PrivateDir::new(&scratch::directory(), &prefix(Pid::current()))?;
         let source = match version {
-            Version::Plain => Source::ToFile(File::create_new(source_path(&dir, &command))?),
+            Version::Plain => Source::ToFile(File::create_new(source_path(&dir, &command))?, Vec::new()),
             Version::Lzo => Source::Compressed(Vec::new()),
         };
         Ok(Compile { command, program, dir, source, output: None, child: None })
@@ -78,8 +81,9 @@ impl Compile {
     /// Bytes of the source that this job keeps in memory.
     pub fn held(&self) -> usize {
         match &self.source {
+            Source::ToFile(_, waiting) => waiting.len(),
             Source::Compressed(collected) => collected.len(),
-            _ => 0,
+            Source::CompressedToFile(_) | Source::Complete => 0,
         }
     }
 
@@ -95,7 +99,16 @@ impl Compile {
             self.source = Source::CompressedToFile(file);
         }
         match &mut self.source {
-            Source::ToFile(file) | Source::CompressedToFile(file) => file.write_all(bytes),
+            Source::ToFile(file, waiting) => {
+                waiting.extend_from_slice(bytes);
+                if waiting.len() < BATCH && room {
+                    return Ok(());
+                }
+                let written = file.write_all(waiting);
+                waiting.clear();
+                written
+            }
+            Source::CompressedToFile(file) => file.write_all(bytes),
             Source::Compressed(collected) => {
                 collected.extend_from_slice(bytes);
                 Ok(())
@@ -104,26 +117,34 @@ impl Compile {
         }
     }
 
-    /// The source is complete: expands it, if it came compressed. `buffer` is the worker's, and its contents
+    /// The source is complete: writes what is left of it, expanded if it came compressed. `buffer` is the worker's, and its contents
     /// do not matter.
     pub fn finish_source(&mut self, buffer: &mut Vec<u8>) -> io::Result<Result<(), wire::Error>> {
         let collected = match std::mem::replace(&mut self.source, Source::Complete) {
-            Source::Compressed(collected) => Some(collected),
+            Source::ToFile(mut file, waiting) => {
+                file.write_all(&waiting)?;
+                return Ok(Ok(()));
+            }
+            Source::Compressed(collected) => collected,
             Source::CompressedToFile(mut file) => {
                 let mut collected = Vec::new();
                 file.rewind()?;
                 file.read_to_end(&mut collected)?;
-                Some(collected)
+                collected
             }
-            Source::ToFile(_) | Source::Complete => None,
+            Source::Complete => return Ok(Ok(())),
         };
-        if let Some(collected) = collected {
-            buffer.clear();
-            if let Err(error) = lzo::decompress(&collected, buffer, limits::BODY as usize) {
-                return Ok(Err(wire::Error::Lzo { token: Token::Doti, error }));
+        let mut file = File::create_new(source_path(&self.dir, &self.command))?;
+        let mut written = Ok(());
+        let expanded = lzo::decompress_in_pieces(&collected, buffer, limits::BODY as usize, &mut |piece| {
+            if written.is_ok() {
+                written = file.write_all(piece);
             }
-            File::create_new(source_path(&self.dir, &self.command))?.write_all(buffer)?;
+        });
+        if let Err(error) = expanded {
+            return Ok(Err(wire::Error::Lzo { token: Token::Doti, error }));
         }
+        written?;
         Ok(Ok(()))
     }
 
@@ -185,6 +206,9 @@ impl Drop for Compile {
             kill(pid);
             while process::wait(pid).is_err_and(|e| e.kind() == io::ErrorKind::Interrupted) {}
         }
+        // What is known by name goes without a look at what else there may be, which is mostly nothing.
+        let _ = fs::remove_file(source_path(&self.dir, &self.command));
+        let _ = fs::remove_file(object_path(self.dir.path()));
     }
 }
 

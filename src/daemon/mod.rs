@@ -173,6 +173,7 @@ fn serve_many(options: &Options, detach: bool, policy: &Policy) -> Result<Ending
         pid_file.write(Pid::current())?;
     }
     process::raise_file_limit();
+    process::keep_freed_memory();
     job::sweep_left_overs();
     log::info!(target: NOTICE, "preforking daemon started ({} {})", env!("CARGO_PKG_VERSION"), program::TRIPLE);
 

@@ -328,6 +328,31 @@ pub fn raise_file_limit() {
     }
 }
 
+/// Makes the allocator keep large blocks that are freed, for the next job, until [`return_freed_memory`]. Getting
+/// them from the kernel anew, page by page, costs as much as expanding what they are for.
+pub fn keep_freed_memory() {
+    // Elsewhere there is nothing to set: musl's allocator always returns large blocks.
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt takes integers only.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, KEPT_BLOCK);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_BLOCK);
+    }
+}
+
+/// Returns what is free to the system.
+pub fn return_freed_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim takes an integer only.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Blocks up to this size, and so much free memory at the end of the heap, are kept.
+#[cfg(target_env = "gnu")]
+const KEPT_BLOCK: libc::c_int = 16 << 20;
+
 /// Processors that this process may run on, at least 1.
 pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)

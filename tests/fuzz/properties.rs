@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use distcc::args::{Verdict, check, scan};
-use distcc::wire::lzo::{Encoder, Error, decompress, max_compressed_len};
+use distcc::wire::lzo::{Encoder, Error, decompress, decompress_in_pieces, max_compressed_len};
 use distcc::wire::{Version, reply, request as wire};
 
 /// Holds, or panics.
@@ -33,6 +33,7 @@ pub fn lzo_decode(stream: &[u8]) {
     assert!(plain.len() <= CEILING);
     if result.is_err() {
         assert!(plain.is_empty());
+        assert!(decompress_in_pieces(stream, &mut Vec::new(), CEILING, &mut |_| ()).is_err());
         return;
     }
 
@@ -43,6 +44,12 @@ pub fn lzo_decode(stream: &[u8]) {
             Err(_) => assert!(has_odd_end(stream), "lzokay refuses it"),
         }
     }
+
+    // Piece by piece through a window is the same.
+    let mut pieces = Vec::new();
+    decompress_in_pieces(stream, &mut Vec::new(), CEILING, &mut |piece| pieces.extend_from_slice(piece))
+        .unwrap();
+    assert_eq!(pieces, plain);
 
     // Room held already, and a ceiling that leaves no slack, make no difference.
     let mut exact = Vec::with_capacity(plain.len());

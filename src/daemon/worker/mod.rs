@@ -164,6 +164,9 @@ impl<'a> Worker<'a> {
                 }
             }
             self.expire();
+            if self.connections.is_empty() && self.answers.has_been_large() {
+                process::return_freed_memory();
+            }
         }
         Ok(self.exit_code)
     }
