@@ -3,8 +3,7 @@
 //! None of it may stop a compile: where the directory cannot be used, work goes on without, as in stock.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use super::Stop;
 use super::remote::HostFailure;
@@ -87,22 +86,41 @@ impl Desk {
         }
     }
 
-    /// Takes a slot on the first free host that is neither marked nor among `tried`.
+    /// Where locks and marks are, or why they cannot be used.
+    pub fn locks(&self) -> Result<PathBuf, NoHost> {
+        self.locks.clone().map_err(|reason| NoHost { reason })
+    }
+
+    /// Takes a slot on the first free host that is neither among `marks` nor `tried`.
     pub fn pick_host(
         &mut self,
-        period: Duration,
+        locks: &Path,
+        marks: &Backoff,
         tried: &[(Host, HostFailure)],
     ) -> Result<Result<(Host, Slot), NoHost>, Stop> {
+        loop {
+            let mut waited = false;
+            let picked = self.pick_without_second_look(locks, marks, tried, &mut waited)?;
+            match &picked {
+                // Its failure was met by others while we waited for it: all who wait would go there one after the other.
+                Ok((host, _)) if waited && marks.is_disliked(host) => {}
+                _ => return Ok(picked),
+            }
+        }
+    }
+
+    fn pick_without_second_look(
+        &mut self,
+        locks: &Path,
+        marks: &Backoff,
+        tried: &[(Host, HostFailure)],
+        waited: &mut bool,
+    ) -> Result<Result<(Host, Slot), NoHost>, Stop> {
         let no_host = |reason: String| Ok(Err(NoHost { reason }));
-        let locks = match &self.locks {
-            Ok(locks) => locks.clone(),
-            Err(reason) => return no_host(reason.clone()),
-        };
         let found = match self.host_list() {
             Ok(found) => found,
             Err(reason) => return no_host(reason.clone()),
         };
-        let marks = Backoff::new(&locks, period);
         let list = &found.list;
         let usable = |host: &&Host| {
             !host.down && !marks.is_disliked(host) && tried.iter().all(|(other, _)| other.spec != host.spec)
@@ -125,7 +143,11 @@ impl Desk {
         }
         let candidates: Vec<Slots> =
             hosts.iter().map(|host| Slots { lock_name: host.lock_name(), count: host.slots }).collect();
-        match slots::acquire(&locks, &candidates, || self.set_phase(Phase::Blocked)) {
+        let blocked = || {
+            *waited = true;
+            self.set_phase(Phase::Blocked);
+        };
+        match slots::acquire(locks, &candidates, blocked) {
             Ok(slot) => {
                 let host = hosts.swap_remove(slot.candidate);
                 self.set_place(host.name(), slot.number);
@@ -133,13 +155,6 @@ impl Desk {
             }
             Err(slots::Error::Interrupted(interrupted)) => Err(interrupted.into()),
             Err(slots::Error::Io(e)) => no_host(e.to_string()),
-        }
-    }
-
-    /// Lets `change` work on the marks of failed hosts.
-    pub fn backoff(&self, period: Duration, change: impl FnOnce(&Backoff)) {
-        if let Ok(locks) = &self.locks {
-            change(&Backoff::new(locks, period));
         }
     }
 

@@ -124,8 +124,12 @@ fn scan(command: &CompileCommand) -> Verdict {
 enum Undone {
     /// Compile locally and say why: what could not be distributed (and where), and the reason.
     Because(String, String),
-    /// Compile locally without a word: it is no failure of any host.
+    /// Compile locally without a word: it is no failure of any host, and only this machine can do it.
     Quietly,
+    /// The preprocessor failed; a local compile repeats its messages, and does what else a failing compile does.
+    Unpreprocessed(preprocess::Failed),
+    /// The object is here and cannot be written; the local compiler says it in its own words, if it fails as well.
+    Unwritten(String),
     /// A server's compiler failed; a local compile decides and repeats its messages.
     CompileError(WaitStatus, Messages, String),
 }
@@ -141,6 +145,18 @@ fn distribute(command: &CompileCommand, job: &Job) -> Result<WaitStatus, Stop> {
     let mut remote_status = None;
     match undone {
         Undone::Quietly => {}
+        Undone::Unpreprocessed(failed) => {
+            if !config.fallback {
+                let _ = io::stderr().write_all(&failed.stderr);
+                return Ok(failed.status);
+            }
+        }
+        Undone::Unwritten(reason) => {
+            if !config.fallback {
+                return Err(Stop::Failed(ExitCode::IoError, reason));
+            }
+            log::info!("{reason}");
+        }
         Undone::Because(what, reason) if config.fallback => {
             log::warn!("failed to distribute {what}, running locally instead: {reason}");
         }
@@ -186,8 +202,13 @@ fn attempts(
     let mut source = Source::NotBegun;
     let mut tried = Vec::new();
     let file = printable(job.input());
+    let locks = match desk.locks() {
+        Ok(locks) => locks,
+        Err(NoHost { reason }) => return Ok(Err(Undone::Because(file.to_string(), reason))),
+    };
+    let marks = Backoff::new(&locks, config.backoff_period, command.argv[0].as_bytes());
     for _ in 0..MAX_ATTEMPTS {
-        let (host, slot) = match desk.pick_host(config.backoff_period, &tried)? {
+        let (host, slot) = match desk.pick_host(&locks, &marks, &tried)? {
             Ok(found) => found,
             Err(NoHost { reason }) if tried.is_empty() => {
                 return Ok(Err(Undone::Because(file.to_string(), reason)));
@@ -198,11 +219,10 @@ fn attempts(
             desk.set_phase(Phase::Compile);
             return local::run(command).map(Ok);
         }
-        let outcome = attempt(command, job, config, desk, (&host, slot.number), &mut source);
-        drop(slot);
-        match outcome? {
+        // The slot is held until its host is marked: who takes it next looks for the mark.
+        match attempt(command, job, config, desk, (&host, slot.number), &mut source)? {
             Attempt::Done(status) => {
-                desk.backoff(config.backoff_period, |marks: &Backoff| marks.enjoy(&host));
+                marks.enjoy(&host);
                 log::info!("compile {file} on {} completed ok", host.spec);
                 return Ok(Ok(status));
             }
@@ -212,7 +232,7 @@ fn attempts(
             }
             Attempt::Local(undone) => return Ok(Err(undone)),
             Attempt::HostFailed(failure) => {
-                desk.backoff(config.backoff_period, |marks: &Backoff| marks.dislike(&host));
+                marks.dislike(&host, failure.blame());
                 log::info!("{}: {failure}", host.spec);
                 tried.push((host, failure));
             }
@@ -285,10 +305,10 @@ fn attempt(
         desk.set_phase(Phase::Preprocess);
         match running.finish()? {
             Ok(Ok(preprocessed)) => *source = Source::Ready(preprocessed),
-            // Its messages come from the local compile, with everything else that a failing compile does.
-            Ok(Err(status)) => {
-                log::info!("preprocessing {} failed with {}", printable(job.input()), Described(status));
-                return Ok(Attempt::Local(Undone::Quietly));
+            Ok(Err(failed)) => {
+                let status = Described(failed.status);
+                log::info!("preprocessing {} failed with {status}", printable(job.input()));
+                return Ok(Attempt::Local(Undone::Unpreprocessed(failed)));
             }
             Err(e) => return Ok(io_failed("cannot preprocess", e)),
         }
@@ -340,9 +360,8 @@ fn attempt(
     }
     desk.set_phase(Phase::Receive);
     if let Err(e) = scratch::write_output(Path::new(job.output()), &reply.object, job.assembly_only()) {
-        // The local compiler says it in its own words, if it fails as well.
-        log::info!("cannot write {}: {e}", printable(job.output()));
-        return Ok(Attempt::Local(Undone::Quietly));
+        let reason = format!("cannot write {}: {e}", printable(job.output()));
+        return Ok(Attempt::Local(Undone::Unwritten(reason)));
     }
     Messages::new(preprocessed, reply).show();
     Ok(Attempt::Done(status))

@@ -29,6 +29,14 @@ pub struct Preprocessed {
     pub stderr: Contents,
 }
 
+/// A preprocessor that did not succeed.
+pub struct Failed {
+    /// How it ended.
+    pub status: WaitStatus,
+    /// What it said.
+    pub stderr: Contents,
+}
+
 impl Running {
     /// Starts the preprocessor of `job`.
     pub fn start(command: &CompileCommand, job: &Job) -> io::Result<Running> {
@@ -46,8 +54,8 @@ impl Running {
         Ok(Running { pid: Some(pid), stdout, stderr })
     }
 
-    /// Waits for the end. `Ok(Err(status))` is a preprocessor that failed.
-    pub fn finish(mut self) -> Result<io::Result<Result<Preprocessed, WaitStatus>>, Interrupted> {
+    /// Waits for the end. `Ok(Err(failed))` is a preprocessor that failed.
+    pub fn finish(mut self) -> Result<io::Result<Result<Preprocessed, Failed>>, Interrupted> {
         let Some(pid) = self.pid else { return Ok(Err(io::ErrorKind::NotFound.into())) };
         let status = match retry(|| process::wait(pid))? {
             Ok(status) => status,
@@ -57,14 +65,12 @@ impl Running {
         Ok(self.collect(status))
     }
 
-    fn collect(&mut self, status: WaitStatus) -> io::Result<Result<Preprocessed, WaitStatus>> {
+    fn collect(&mut self, status: WaitStatus) -> io::Result<Result<Preprocessed, Failed>> {
+        let stderr = Contents::of(&mut self.stderr)?;
         if !status.success() {
-            return Ok(Err(status));
+            return Ok(Err(Failed { status, stderr }));
         }
-        Ok(Ok(Preprocessed {
-            text: Contents::of(&mut self.stdout)?,
-            stderr: Contents::of(&mut self.stderr)?,
-        }))
+        Ok(Ok(Preprocessed { text: Contents::of(&mut self.stdout)?, stderr }))
     }
 }
 

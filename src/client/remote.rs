@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 
+use crate::backoff::Blame;
 use crate::exitcode::ExitCode;
 use crate::hosts::{Host, Place};
 use crate::sys::file::{Readiness, wait_ready};
@@ -48,8 +49,8 @@ pub enum HostFailure {
     Protocol(wire::Error),
     /// It reported success and returned nothing.
     NoObject,
-    /// It answered that it does not do the job; with its words.
-    Refused(String),
+    /// It answered with a status that speaks of itself, that it does not do the job; with its words.
+    Refused(i32, String),
     /// The source is larger than the protocol carries.
     TooLarge(usize),
     /// Its kind is not supported by this client.
@@ -69,9 +70,24 @@ impl fmt::Display for HostFailure {
             ),
             HostFailure::Protocol(e) => write!(f, "its answer makes no sense: {e}"),
             HostFailure::NoObject => write!(f, "it reported success and returned an empty object"),
-            HostFailure::Refused(words) => write!(f, "it refused the job: {words}"),
+            HostFailure::Refused(code, words) => write!(f, "it refused the job: {words} (exit code {code})"),
             HostFailure::TooLarge(len) => write!(f, "{len} bytes of source are more than a job can carry"),
             HostFailure::Unsupported(what) => f.write_str(what),
+        }
+    }
+}
+
+impl HostFailure {
+    /// What is to be left alone after this.
+    pub fn blame(&self) -> Blame {
+        const NO_COMPILER: i32 = ExitCode::CompilerMissing as i32;
+        const NOT_ALLOWED: i32 = ExitCode::AccessDenied as i32;
+        const BAD_OPTION: i32 = ExitCode::BadArguments as i32;
+        const TOO_LONG: i32 = ExitCode::Timeout as i32;
+        match self {
+            HostFailure::NoObject | HostFailure::Refused(NO_COMPILER | NOT_ALLOWED, _) => Blame::Compiler,
+            HostFailure::TooLarge(_) | HostFailure::Refused(BAD_OPTION | TOO_LONG, _) => Blame::Job,
+            _ => Blame::Host,
         }
     }
 }
@@ -314,6 +330,6 @@ impl Reply {
         }
         let text = String::from_utf8_lossy(&self.stderr);
         let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("no reason given").trim();
-        Some(HostFailure::Refused(format!("{line} (exit code {code})")))
+        Some(HostFailure::Refused(code, line.to_owned()))
     }
 }

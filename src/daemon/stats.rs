@@ -70,7 +70,7 @@ impl JobEnd {
             Some(Outcome::BadRequest(_)) => JobEnd::BadRequest,
             Some(Outcome::Truncated(_)) => JobEnd::Truncated,
             Some(Outcome::Refused(refusal)) => match refusal.code {
-                ExitCode::AccessDenied => JobEnd::NotAllowed,
+                ExitCode::AccessDenied | ExitCode::BadArguments => JobEnd::NotAllowed,
                 ExitCode::CompilerMissing => JobEnd::NoCompiler,
                 ExitCode::Busy => JobEnd::Busy,
                 ExitCode::IoError => JobEnd::IoError,

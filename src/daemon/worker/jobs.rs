@@ -105,7 +105,8 @@ impl Worker<'_> {
         if self.draining {
             return Err(Refusal::new(ExitCode::Busy, "this server is shutting down".to_owned()));
         }
-        let command = args::check(argv).map_err(|e| Refusal::new(ExitCode::AccessDenied, e.to_string()))?;
+        // Not the code of a compiler that is not allowed: our clients leave the compiler alone after that one.
+        let command = args::check(argv).map_err(|e| Refusal::new(ExitCode::BadArguments, e.to_string()))?;
         let program = self.policy.compilers.resolve(command.compiler())?;
         let compile = Compile::new(command, program, version).map_err(|e| cannot("start a job", &e))?;
         connection.compile = Some(compile);
