@@ -549,3 +549,26 @@ fn a_queue_learns_from_the_first() {
     assert_eq!(results(&space).0, 6);
     space.assert_clean();
 }
+
+/// While a client waits for a long compile the kernel asks whether the server is still there.
+#[test]
+fn a_long_wait_is_kept_alive() {
+    let space = workspace("alive");
+    let server = Running::new(HangsAfter(""));
+    let port: u16 = server.spec.rsplit(':').next().unwrap().parse().unwrap();
+    let mut jobs = start(&space, &server.spec, 1);
+    // Field 6 is the kind of the timer that runs; 2 is keep-alive. The client's end names the server's port as remote.
+    let kept_alive = || {
+        let table = fs::read_to_string("/proc/net/tcp").unwrap();
+        let to_server = format!(":{port:04X}");
+        table.lines().any(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            fields.get(2).is_some_and(|remote| remote.ends_with(&to_server))
+                && fields.get(5).is_some_and(|timer| timer.starts_with("02:"))
+        })
+    };
+    wait_until("the connection is kept alive", kept_alive);
+    signal_pid(jobs[0].id(), libc::SIGTERM);
+    jobs[0].wait().unwrap();
+    space.assert_clean();
+}

@@ -14,6 +14,7 @@ use crate::exitcode::ExitCode;
 use crate::hosts::{Host, Place};
 use crate::sys::file::{Readiness, wait_ready};
 use crate::sys::process::WaitStatus;
+use crate::sys::socket::keep_alive;
 use crate::waiting::{self, Interrupted, retry};
 use crate::wire::lzo::{self, Encoder};
 use crate::wire::reply::{Decoder, Event, Part};
@@ -133,6 +134,15 @@ fn look_up(name: String, port: u16) -> Result<io::Result<Vec<SocketAddr>>, Inter
 
 /// How long one address may take to accept a connection (as in stock).
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Most answers come within this time; what only long waits need is set up after it.
+const SHORT_WAIT: Duration = Duration::from_secs(1);
+
+// A server that has vanished is noticed after half a minute, and a lost packet or a short overload is no reason to give
+// one up.
+const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_PROBES: u32 = 3;
 
 /// A connection being made, or made.
 #[derive(Debug)]
@@ -287,7 +297,18 @@ impl Connection {
             io::ErrorKind::WouldBlock => {}
             _ => return Err(HostFailure::Broken(error).into()),
         }
-        match retry(|| wait_ready(self.stream.as_fd(), readiness, self.io_timeout))? {
+        let mut left = self.io_timeout;
+        if left > SHORT_WAIT {
+            match retry(|| wait_ready(self.stream.as_fd(), readiness, SHORT_WAIT))? {
+                Ok(true) => return Ok(()),
+                Ok(false) => left -= SHORT_WAIT,
+                Err(e) => return Err(HostFailure::Broken(e).into()),
+            }
+            // A server may compile for minutes without a word; one that has lost its power is silent for longer. Without
+            // this it would be noticed at the end of the time-out.
+            let _ = keep_alive(self.stream.as_fd(), KEEP_ALIVE_IDLE, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_PROBES);
+        }
+        match retry(|| wait_ready(self.stream.as_fd(), readiness, left))? {
             Ok(true) => Ok(()),
             Ok(false) => Err(HostFailure::Silent(self.io_timeout).into()),
             Err(e) => Err(HostFailure::Broken(e).into()),

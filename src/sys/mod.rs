@@ -2,7 +2,7 @@
 //!
 //! What it supplies: children and their end (`process`), signals (`signal`), descriptors, anonymous files and
 //! their mappings (`file`), record locks (`lock`), users and privileges (`user`). Sockets come
-//! from `std` and `mio`. Descriptors are owned from the call that made them and close on exec from that call
+//! from `std` and `mio`, and `socket` sets up what these do not. Descriptors are owned from the call that made them and close on exec from that call
 //! too, so that a compiler inherits nothing it was not given.
 
 use std::io;
@@ -11,6 +11,7 @@ pub mod file;
 pub mod lock;
 pub mod process;
 pub mod signal;
+pub mod socket;
 pub mod user;
 
 /// Turns the -1 of a libc call into the error it stands for.
