@@ -6,6 +6,7 @@ use std::io::{self, Read};
 
 use crate::daemon::connection::Reply;
 use crate::daemon::job::Compile;
+use crate::daemon::workplace::Workplaces;
 use crate::sys::process::WaitStatus;
 use crate::wire::lzo::{self, Encoder};
 use crate::wire::reply::{self, Part};
@@ -28,9 +29,13 @@ impl Answers {
     }
 
     /// Completes a job's source, which may have come compressed.
-    pub fn finish_source(&mut self, compile: &mut Compile) -> io::Result<Result<(), wire::Error>> {
-        self.large |= compile.held() > KEPT_BUFFER;
-        let finished = compile.finish_source(&mut self.buffer);
+    pub fn finish_source(
+        &mut self,
+        compile: &mut Compile,
+        places: &mut Workplaces,
+    ) -> io::Result<Result<(), wire::Error>> {
+        self.large |= compile.memory > KEPT_BUFFER;
+        let finished = compile.finish_source(&mut self.buffer, places);
         self.trim_buffer();
         finished
     }

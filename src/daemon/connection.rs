@@ -37,10 +37,26 @@ pub struct Connection {
     pub started: Instant,
     /// When the phase must have moved on.
     pub deadline: Instant,
+    /// How much memory its source gets.
+    pub memory: Memory,
     /// Only waiting for the client to close.
     pub lingering: bool,
+    /// Bytes cannot go from this kind of stream to a file without a copy.
+    pub copies: bool,
     /// For the statistics.
     pub tally: Tally,
+}
+
+/// How much memory a job's source gets.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    /// What it needs, while it is small.
+    #[default]
+    AsItComes,
+    /// A large one waits for it, since then.
+    Wanted(Instant),
+    /// All that it needs, or no more than it has.
+    Decided,
 }
 
 /// What a connection has cost.
@@ -103,9 +119,17 @@ impl Connection {
             outcome: None,
             started: now,
             deadline: now + SILENCE,
+            memory: Memory::default(),
             lingering: false,
+            copies: false,
             tally: Tally::default(),
         }
+    }
+
+    /// How many bytes of a plain source may go from the stream straight to where the job wants them.
+    pub fn direct_source(&self) -> usize {
+        let plain = self.session.version().is_some_and(|version| !version.compressed());
+        if plain && !self.copies && self.compile.is_some() { self.session.source_left() } else { 0 }
     }
 
     /// For the statistics, when it ends.

@@ -9,15 +9,17 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::args::ServerJob;
 use crate::compiler::{self, Start};
 use crate::daemon::compilers::Program;
-use crate::scratch::{self, PrivateDir};
+use crate::daemon::workplace::{self, Workplace, Workplaces};
+use crate::scratch;
 use crate::sys::file::{self, Contents};
-use crate::sys::process::{self, Pid};
+use crate::sys::process::{self, Pid, WaitStatus};
 use crate::sys::signal::Signal;
+use crate::sys::splice::Splicer;
 use crate::wire::lzo;
 use crate::wire::{self, Token, Version, limits};
 
@@ -26,27 +28,43 @@ use crate::wire::{self, Token, Version, limits};
 pub struct Compile {
     command: ServerJob,
     program: Program,
-    dir: PrivateDir,
     source: Source,
+    /// How much memory the source may take, in bytes: what the worker has set aside for it.
+    pub memory: usize,
+    /// Where it works, once it needs that.
+    workplace: Option<Workplace>,
     output: Option<(File, File)>,
-    child: Option<Pid>,
+    child: Option<Running>,
+    /// The compiler may have left something that still writes.
+    unfinished: bool,
 }
 
 /// The source on its way in.
 #[derive(Debug)]
 enum Source {
-    /// Plain bytes go to their file in batches; so many wait for the next one.
-    ToFile(File, Vec<u8>),
-    /// A compressed body is collected first.
+    /// A plain one, as long as it is [`SMALL`].
+    Small(Vec<u8>),
+    /// A larger one, where the compiler finds it.
+    Placed,
+    /// A compressed one is collected first.
     Compressed(Vec<u8>),
-    /// In a file, where memory is short.
-    CompressedToFile(File),
-    /// It is in its file.
-    Complete,
+    /// On the disk, where memory is short.
+    CompressedOnDisk(File),
 }
 
-/// Plain bytes that are written at once: for a large write the kernel takes large pages, which costs it half.
-const BATCH: usize = 256 * 1024;
+/// Up to so many bytes, a source gets its memory as it comes, and a plain one needs no workplace before it has a slot.
+pub const SMALL: usize = 64 * 1024;
+
+/// A compiler that is killed and waited for when it is dropped.
+#[derive(Debug)]
+struct Running(Pid);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        kill(self.0);
+        while process::wait(self.0).is_err_and(|e| e.kind() == io::ErrorKind::Interrupted) {}
+    }
+}
 
 /// What a compiler has left.
 pub struct Results {
@@ -63,14 +81,21 @@ const ENVIRONMENT: [&str; 8] =
     ["HOME", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "LD_LIBRARY_PATH", "USER"];
 
 impl Compile {
-    /// Makes the job's directory and waits for the source.
-    pub fn new(command: ServerJob, program: Program, version: Version) -> io::Result<Compile> {
-        let dir = PrivateDir::new(&scratch::directory(), &prefix(Pid::current()))?;
-        let source = match version {
-            Version::Plain => Source::ToFile(File::create_new(source_path(&dir, &command))?, Vec::new()),
-            Version::Lzo => Source::Compressed(Vec::new()),
-        };
-        Ok(Compile { command, program, dir, source, output: None, child: None })
+    /// A job whose source is still to come.
+    pub fn new(command: ServerJob, program: Program, version: Version) -> Compile {
+        let collected = Vec::new();
+        let source =
+            if version.compressed() { Source::Compressed(collected) } else { Source::Small(collected) };
+        Compile {
+            command,
+            program,
+            source,
+            memory: 0,
+            workplace: None,
+            output: None,
+            child: None,
+            unfinished: false,
+        }
     }
 
     /// Compiler and source as the client named them.
@@ -78,138 +103,179 @@ impl Compile {
         (self.command.compiler(), self.command.input_name())
     }
 
-    /// Bytes of the source that this job keeps in memory.
-    pub fn held(&self) -> usize {
-        match &self.source {
-            Source::ToFile(_, waiting) => waiting.len(),
-            Source::Compressed(collected) => collected.len(),
-            Source::CompressedToFile(_) | Source::Complete => 0,
-        }
-    }
-
-    /// Takes bytes of the source as they come from the wire; into memory only if there is `room`.
-    pub fn take_source(&mut self, bytes: &[u8], room: bool) -> io::Result<()> {
-        if let (Source::Compressed(collected), false) = (&self.source, room) {
-            let mut file = File::options()
-                .read(true)
-                .write(true)
-                .create_new(true)
-                .open(self.dir.path().join("compressed"))?;
-            file.write_all(collected)?;
-            self.source = Source::CompressedToFile(file);
-        }
+    /// Takes bytes of the source as they come from the wire.
+    pub fn take_source(&mut self, bytes: &[u8], places: &mut Workplaces) -> io::Result<()> {
+        let most = self.memory;
         match &mut self.source {
-            Source::ToFile(file, waiting) => {
-                waiting.extend_from_slice(bytes);
-                if waiting.len() < BATCH && room {
-                    return Ok(());
-                }
-                let written = file.write_all(waiting);
-                waiting.clear();
-                written
-            }
-            Source::CompressedToFile(file) => file.write_all(bytes),
-            Source::Compressed(collected) => {
+            Source::Small(collected) if collected.len() + bytes.len() <= SMALL.min(most) => {
                 collected.extend_from_slice(bytes);
                 Ok(())
             }
-            Source::Complete => Ok(()),
+            Source::Small(_) | Source::Placed => self.placed(places)?.write(bytes, most),
+            Source::Compressed(collected) if collected.len() + bytes.len() <= most => {
+                collected.extend_from_slice(bytes);
+                Ok(())
+            }
+            Source::Compressed(collected) => {
+                let collected = std::mem::take(collected);
+                let mut file = self.workplace(places)?.unnamed_file()?;
+                file.write_all(&collected)?;
+                file.write_all(bytes)?;
+                self.source = Source::CompressedOnDisk(file);
+                Ok(())
+            }
+            Source::CompressedOnDisk(file) => file.write_all(bytes),
         }
     }
 
-    /// The source is complete: writes what is left of it, expanded if it came compressed. `buffer` is the worker's, and its contents
-    /// do not matter.
-    pub fn finish_source(&mut self, buffer: &mut Vec<u8>) -> io::Result<Result<(), wire::Error>> {
-        let collected = match std::mem::replace(&mut self.source, Source::Complete) {
-            Source::ToFile(mut file, waiting) => {
-                file.write_all(&waiting)?;
-                return Ok(Ok(()));
+    /// The same for a plain source with the `count` bytes that `splicer` has taken.
+    pub fn take_spliced(
+        &mut self,
+        splicer: &mut Splicer,
+        count: usize,
+        places: &mut Workplaces,
+    ) -> io::Result<()> {
+        let most = self.memory;
+        self.placed(places)?.write_spliced(splicer, count, most)
+    }
+
+    /// The source is complete: puts it where the compiler finds it, expanded if it came compressed. `buffer` is the
+    /// worker's, and its contents do not matter. Afterwards no more memory is set aside than is needed.
+    pub fn finish_source(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        places: &mut Workplaces,
+    ) -> io::Result<Result<(), wire::Error>> {
+        let most = self.memory;
+        let expanded = match std::mem::replace(&mut self.source, Source::Placed) {
+            plain @ (Source::Small(_) | Source::Placed) => {
+                self.source = plain;
+                self.placed(places)?;
+                Ok(())
             }
-            Source::Compressed(collected) => collected,
-            Source::CompressedToFile(mut file) => {
+            Source::Compressed(collected) => expand(&collected, buffer, self.workplace(places)?, most)?,
+            Source::CompressedOnDisk(mut file) => {
                 let mut collected = Vec::new();
                 file.rewind()?;
                 file.read_to_end(&mut collected)?;
-                collected
+                expand(&collected, buffer, self.workplace(places)?, most)?
             }
-            Source::Complete => return Ok(Ok(())),
         };
-        let mut file = File::create_new(source_path(&self.dir, &self.command))?;
-        let mut written = Ok(());
-        let expanded = lzo::decompress_in_pieces(&collected, buffer, limits::BODY as usize, &mut |piece| {
-            if written.is_ok() {
-                written = file.write_all(piece);
-            }
-        });
         if let Err(error) = expanded {
             return Ok(Err(wire::Error::Lzo { token: Token::Doti, error }));
         }
-        written?;
+        let workplace = self.workplace(places)?;
+        workplace.finish()?;
+        self.memory = workplace.held();
         Ok(Ok(()))
+    }
+
+    /// The workplace with everything in it that has come of a plain source.
+    fn placed(&mut self, places: &mut Workplaces) -> io::Result<&mut Workplace> {
+        let most = self.memory;
+        let collected = match std::mem::replace(&mut self.source, Source::Placed) {
+            Source::Small(collected) => collected,
+            _ => Vec::new(),
+        };
+        let workplace = self.workplace(places)?;
+        workplace.write(&collected, most)?;
+        Ok(workplace)
+    }
+
+    fn workplace(&mut self, places: &mut Workplaces) -> io::Result<&mut Workplace> {
+        let workplace = match self.workplace.take() {
+            Some(workplace) => workplace,
+            None => places.take(self.command.preprocessed_extension())?,
+        };
+        Ok(self.workplace.insert(workplace))
     }
 
     /// Starts the compiler with this PATH.
     pub fn start(&mut self, path: &OsStr) -> io::Result<Pid> {
-        let stdout = scratch::anonymous_file(c"distccd-stdout")?;
-        let stderr = scratch::anonymous_file(c"distccd-stderr")?;
-        let null = File::open("/dev/null")?;
-        let dir = self.dir.path();
-        let words = self
-            .command
-            .command(source_path(&self.dir, &self.command).as_os_str(), object_path(dir).as_os_str());
+        let Some(workplace) = &mut self.workplace else {
+            return Err(io::Error::other("the source is not complete"));
+        };
+        let (stdout, stderr) = workplace.take_outputs()?;
+        let null;
+        let stdin = match workplace.standard_input() {
+            Some(source) => source,
+            None => {
+                null = File::open("/dev/null")?;
+                null.as_fd()
+            }
+        };
+        let dir = workplace.path();
+        let (source, object) = (workplace.source_path(), workplace.object_path());
+        let words = self.command.command(source.as_os_str(), object.as_os_str());
         let name = &self.program.name;
         let argv: Vec<OsString> = std::iter::once(name.clone())
             .chain(stable_directory(name.as_bytes(), dir))
             .chain(words)
             .collect();
         let start = Start {
-            stdio: [Some(null.as_fd()), Some(stdout.as_fd()), Some(stderr.as_fd())],
+            stdio: [Some(stdin), Some(stdout.as_fd()), Some(stderr.as_fd())],
             cwd: Some(dir),
             new_group: true,
             bound_to_us: true,
             max_file_len: Some(limits::BODY.into()),
         };
         let pid = compiler::spawn(&self.program.path, &argv, &environment(path, dir), &start)?;
-        self.child = Some(pid);
+        self.child = Some(Running(pid));
         self.output = Some((stdout, stderr));
         Ok(pid)
     }
 
     /// The compiler, while it runs.
     pub fn child(&self) -> Option<Pid> {
-        self.child
+        self.child.as_ref().map(|running| running.0)
     }
 
     /// The compiler has been waited for.
-    pub fn child_ended(&mut self) {
-        self.child = None;
+    pub fn child_ended(&mut self, status: WaitStatus) {
+        // It is no more, so there is nothing to kill.
+        std::mem::forget(self.child.take());
+        self.unfinished = status.signal().is_some();
+    }
+
+    /// The workplace, if another job can use it.
+    pub fn into_workplace(self) -> Option<Workplace> {
+        self.workplace.filter(|_| self.child.is_none() && !self.unfinished)
     }
 
     /// Collects what the compiler left.
     pub fn results(&mut self) -> io::Result<Results> {
-        let Some((mut stdout, mut stderr)) = self.output.take() else {
+        let (Some((mut stdout, mut stderr)), Some(workplace)) = (self.output.take(), &mut self.workplace)
+        else {
             return Err(io::Error::other("the compiler was never started"));
         };
-        let ours = source_path(&self.dir, &self.command);
-        let stderr = Contents::of(&mut stderr)?;
-        Ok(Results {
-            stderr: replace(&stderr, ours.as_os_str().as_bytes(), self.command.input_name()),
+        let ours = workplace.source_path();
+        let messages = Contents::of(&mut stderr)?;
+        let results = Results {
+            stderr: replace(&messages, ours.as_os_str().as_bytes(), self.command.input_name()),
             stdout: Contents::of(&mut stdout)?,
-            object: open_object(&object_path(self.dir.path()))?,
-        })
+            object: open_object(&workplace.object_path())?,
+        };
+        if messages.is_empty() && results.stdout.is_empty() {
+            workplace.return_outputs(stdout, stderr);
+        }
+        Ok(results)
     }
 }
 
-impl Drop for Compile {
-    fn drop(&mut self) {
-        if let Some(pid) = self.child {
-            kill(pid);
-            while process::wait(pid).is_err_and(|e| e.kind() == io::ErrorKind::Interrupted) {}
+/// Writes a source to its workplace, at most `most` bytes of it into memory.
+fn expand(
+    compressed: &[u8],
+    buffer: &mut Vec<u8>,
+    workplace: &mut Workplace,
+    most: usize,
+) -> io::Result<Result<(), lzo::Error>> {
+    let mut written = Ok(());
+    let expanded = lzo::decompress_in_pieces(compressed, buffer, limits::BODY as usize, &mut |piece| {
+        if written.is_ok() {
+            written = workplace.write(piece, most);
         }
-        // What is known by name goes without a look at what else there may be, which is mostly nothing.
-        let _ = fs::remove_file(source_path(&self.dir, &self.command));
-        let _ = fs::remove_file(object_path(self.dir.path()));
-    }
+    });
+    written.map(|()| expanded.map(drop))
 }
 
 /// Ends a compiler with everything it started.
@@ -219,14 +285,9 @@ pub fn kill(pid: Pid) {
     }
 }
 
-/// What the names of a worker's job directories begin with.
-fn prefix(worker: Pid) -> String {
-    format!("distccd_{}_", worker.number())
-}
-
 /// Removes what the jobs of a worker that has died have left.
 pub fn sweep(worker: Pid) {
-    scratch::sweep(&scratch::directory(), |name| name.starts_with(&prefix(worker)));
+    scratch::sweep(&scratch::directory(), |name| name.starts_with(&workplace::prefix(worker)));
 }
 
 /// Removes the jobs' directories that an earlier daemon of this user has left.
@@ -248,14 +309,6 @@ fn stable_directory(compiler: &[u8], dir: &Path) -> Option<OsString> {
             .into_iter()
             .collect(),
     )
-}
-
-fn source_path(dir: &PrivateDir, command: &ServerJob) -> PathBuf {
-    dir.path().join("source").with_extension(command.preprocessed_extension())
-}
-
-fn object_path(dir: &Path) -> PathBuf {
-    dir.join("object")
 }
 
 /// Only a plain file counts: the compiler's directory is not a place to be led away from.

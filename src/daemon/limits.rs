@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// Bytes of compressed sources that a worker keeps in memory; what comes beyond waits in files.
+/// Bytes of sources that a worker keeps in memory; what comes beyond waits or goes to the disk.
 pub const SOURCES_IN_MEMORY: usize = 32 << 20;
 
 /// How many connections there may be.

@@ -38,6 +38,7 @@ mod stats_server;
 pub mod stream;
 mod supervisor;
 mod worker;
+mod workplace;
 
 use compilers::Compilers;
 use options::{LogTo, Mode, Options, Request};

@@ -101,6 +101,17 @@ impl Session {
         None
     }
 
+    /// How many bytes of the source are to come, once its length is known; they may go past the session, which is told with
+    /// [`Session::skip_source`].
+    pub fn source_left(&self) -> usize {
+        if self.stage == Stage::Receiving { self.decoder.source_left() } else { 0 }
+    }
+
+    /// So many bytes of the source have been taken elsewhere.
+    pub fn skip_source(&mut self, count: usize) {
+        self.decoder.skip_source(count);
+    }
+
     /// The answer to [`Action::Judge`]. A refusal waits until the client has sent everything: it reads
     /// nothing before that.
     pub fn judged(&mut self, refusal: Option<Refusal>) {

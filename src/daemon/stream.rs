@@ -102,6 +102,14 @@ impl Stream {
         }
     }
 
+    /// Where the client's bytes come from.
+    pub fn in_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Stream::Tcp(stream) => stream.as_fd(),
+            Stream::Pipes { input, .. } => input.as_fd(),
+        }
+    }
+
     /// Where `sendfile` can write to.
     pub fn out_fd(&self) -> BorrowedFd<'_> {
         match self {

@@ -139,6 +139,21 @@ impl Decoder {
         }
     }
 
+    /// How many bytes of the source are to come next.
+    pub fn source_left(&self) -> usize {
+        match self.state {
+            State::Source(left) => left as usize,
+            _ => 0,
+        }
+    }
+
+    /// So many of the source's next bytes, at most [`source_left`](Self::source_left), have been taken elsewhere.
+    pub fn skip_source(&mut self, count: usize) {
+        if let State::Source(left) = &mut self.state {
+            *left = left.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
+        }
+    }
+
     /// Whether the request is complete.
     pub fn is_complete(&self) -> bool {
         self.state == State::End

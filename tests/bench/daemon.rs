@@ -3,6 +3,8 @@
 //! The compiler is a stub that only copies an object, so that what is left is the daemon: processor time per
 //! job without the compiler's, jobs per second, memory. Both daemons run with the same options and serve the
 //! same bytes in turn; a ratio is taken within a round, and its median over the rounds is shown.
+//!
+//! `cargo bench --bench daemon -- "10 KB" "lzo 8"` measures only the cells whose first columns contain these.
 
 // The table is for people; a closed pipe may end it.
 #![allow(clippy::disallowed_macros)]
@@ -61,16 +63,23 @@ fn main() {
     let payloads = rig::payloads(&workspace);
     rig::print_machine();
     let memory = KINDS.map(|kind| memory(&workspace, &stub, kind, &payloads[2]));
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let mut cells = Vec::new();
-    for payload in 0..payloads.len() {
-        for version in 0..VERSIONS.len() {
+    for (payload, Payload { name, .. }) in payloads.iter().enumerate() {
+        for (version, (_, form)) in VERSIONS.iter().enumerate() {
             for connections in CONNECTIONS {
-                cells.push(Cell { payload, version, connections, rounds: Vec::new() });
+                let label = format!("{name} {form} {connections}");
+                if wanted.iter().all(|part| label.contains(part)) {
+                    cells.push(Cell { payload, version, connections, rounds: Vec::new() });
+                }
             }
         }
     }
     for _ in 0..ROUNDS {
         for (at, payload) in payloads.iter().enumerate() {
+            if !cells.iter().any(|cell| cell.payload == at) {
+                continue;
+            }
             stub.make(&payload.object);
             // Anew, because a worker of stock's retires after a minute and takes its account along.
             let servers = KINDS.map(|kind| Server::start(&workspace, &stub, kind));

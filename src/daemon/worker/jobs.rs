@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use mio::Token;
 
+use super::memory::Decision;
 use super::{FOREVER, Worker};
 use crate::args;
 use crate::daemon::connection::{Connection, Next, SILENCE};
 use crate::daemon::job::{self, Compile};
-use crate::daemon::limits;
 use crate::daemon::message::{Report, ToSupervisor};
 use crate::daemon::outcome::{Outcome, Refusal, Summary};
 use crate::daemon::session::{Action, Stage};
@@ -18,6 +18,11 @@ use crate::exitcode::ExitCode;
 use crate::logging::NOTICE;
 use crate::sys::process::WaitStatus;
 
+/// From so many bytes on, those of a plain source go from the socket to their file without a copy: for fewer one
+/// read is as cheap.
+const DIRECT: usize = 32 * 1024;
+/// How much is read at once.
+const INBOX: usize = 64 * 1024;
 /// How much of one connection is read before the others have their turn.
 const READ_AT_ONCE: usize = 1 << 20;
 /// The longest that a request may take to come in, however steadily it drips.
@@ -25,30 +30,102 @@ const LONGEST_REQUEST: Duration = Duration::from_secs(1800);
 
 impl Worker<'_> {
     pub(super) fn read(&mut self, id: u32, connection: &mut Connection) -> Next {
-        let mut buffer = [0; 64 * 1024];
-        for _ in 0..READ_AT_ONCE / buffer.len() {
-            match connection.stream.read(&mut buffer) {
+        let mut buffer = std::mem::take(&mut self.inbox);
+        buffer.resize(INBOX, 0);
+        let next = self.read_into(&mut buffer, id, connection);
+        self.inbox = buffer;
+        next
+    }
+
+    fn read_into(&mut self, buffer: &mut [u8], id: u32, connection: &mut Connection) -> Next {
+        let mut got = 0;
+        while got < READ_AT_ONCE {
+            if self.memory_for(connection) == Decision::Wait {
+                self.park(id, connection);
+                return Next::Keep;
+            }
+            let left = connection.direct_source();
+            let direct = left >= DIRECT;
+            let result = if direct {
+                self.splicer.take(connection.stream.in_fd(), left)
+            } else {
+                connection.stream.read(buffer)
+            };
+            match result {
                 Ok(0) => return self.client_closed(connection),
                 Ok(count) => {
+                    got += count;
                     connection.tally.received += count as u64;
                     if connection.session.stage() == Stage::Receiving && !self.draining {
                         let last = connection.started + LONGEST_REQUEST;
                         connection.deadline = last.min(Instant::now() + SILENCE);
                     }
-                    let mut input = &buffer[..count];
-                    while let Some(action) = connection.session.take(&mut input) {
-                        if self.act(id, connection, action) == Next::Close {
-                            return Next::Close;
-                        }
+                    let next = if direct {
+                        self.received_directly(id, connection, count)
+                    } else {
+                        self.received(id, connection, &buffer[..count])
+                    };
+                    if next == Next::Close {
+                        return Next::Close;
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Next::Keep,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::InvalidInput && direct => {
+                    connection.copies = true;
+                }
                 Err(_) => return self.client_closed(connection),
             }
         }
         self.again(Token(id as usize));
         Next::Keep
+    }
+
+    fn received(&mut self, id: u32, connection: &mut Connection, mut input: &[u8]) -> Next {
+        while let Some(action) = connection.session.take(&mut input) {
+            if self.act(id, connection, action) == Next::Close {
+                return Next::Close;
+            }
+        }
+        Next::Keep
+    }
+
+    /// So many bytes of the source are in the splicer.
+    fn received_directly(&mut self, id: u32, connection: &mut Connection, count: usize) -> Next {
+        connection.session.skip_source(count);
+        let stored = self.store(id, connection, |compile, worker| {
+            compile.take_spliced(&mut worker.splicer, count, &mut worker.workplaces)
+        });
+        match stored {
+            Next::Close => Next::Close,
+            // They may have been the last.
+            Next::Keep => self.received(id, connection, &[]),
+        }
+    }
+
+    /// Adds to a job's source.
+    fn store(
+        &mut self,
+        id: u32,
+        connection: &mut Connection,
+        store: impl FnOnce(&mut Compile, &mut Self) -> io::Result<()>,
+    ) -> Next {
+        let Some(compile) = &mut connection.compile else { return Next::Keep };
+        let Err(e) = store(compile, self) else { return Next::Keep };
+        self.forget(connection);
+        match connection.session.refuse(cannot("store the source", &e)) {
+            Some(action) => self.act(id, connection, action),
+            None => Next::Keep,
+        }
+    }
+
+    /// A connection's job, if it has one, is over.
+    fn forget(&mut self, connection: &mut Connection) {
+        let Some(compile) = connection.compile.take() else { return };
+        self.free_memory(compile.memory);
+        if let Some(workplace) = compile.into_workplace() {
+            self.workplaces.give_back(workplace);
+        }
     }
 
     fn client_closed(&mut self, connection: &mut Connection) -> Next {
@@ -79,28 +156,17 @@ impl Worker<'_> {
                 Next::Keep
             }
             Action::Source(bytes) => {
-                let Some(compile) = &mut connection.compile else { return Next::Keep };
-                let before = compile.held();
-                let taken = compile.take_source(bytes, self.held < limits::SOURCES_IN_MEMORY);
-                self.held = self.held + compile.held() - before;
-                match taken {
-                    Ok(()) => Next::Keep,
-                    Err(e) => {
-                        self.held -= compile.held();
-                        connection.compile = None;
-                        match connection.session.refuse(cannot("store the source", &e)) {
-                            Some(action) => self.act(id, connection, action),
-                            None => Next::Keep,
-                        }
-                    }
-                }
+                self.reserve_small(connection, bytes.len());
+                self.store(id, connection, |compile, worker| {
+                    compile.take_source(bytes, &mut worker.workplaces)
+                })
             }
-            Action::AskSlot => self.received(id, connection),
+            Action::AskSlot => self.ask_slot(id, connection),
             Action::Finish(outcome) => self.finish(connection, outcome),
         }
     }
 
-    fn judge(&self, connection: &mut Connection, argv: &[Vec<u8>]) -> Result<(), Refusal> {
+    fn judge(&mut self, connection: &mut Connection, argv: &[Vec<u8>]) -> Result<(), Refusal> {
         let Some(version) = connection.session.version() else { return Ok(()) };
         if self.draining {
             return Err(Refusal::new(ExitCode::Busy, "this server is shutting down".to_owned()));
@@ -108,13 +174,12 @@ impl Worker<'_> {
         // Not the code of a compiler that is not allowed: our clients leave the compiler alone after that one.
         let command = args::check(argv).map_err(|e| Refusal::new(ExitCode::BadArguments, e.to_string()))?;
         let program = self.policy.compilers.resolve(command.compiler())?;
-        let compile = Compile::new(command, program, version).map_err(|e| cannot("start a job", &e))?;
-        connection.compile = Some(compile);
+        connection.compile = Some(Compile::new(command, program, version));
         Ok(())
     }
 
     /// The request is complete.
-    fn received(&mut self, id: u32, connection: &mut Connection) -> Next {
+    fn ask_slot(&mut self, id: u32, connection: &mut Connection) -> Next {
         if connection.compile.is_none() {
             return Next::Close;
         }
@@ -148,13 +213,14 @@ impl Worker<'_> {
     /// Expands the source, now that it has a slot and no more of them than there are slots do so at once, and
     /// starts the compiler.
     fn start(&mut self, id: u32, connection: &mut Connection) -> Result<(), Outcome> {
-        self.held -= connection.compile.as_ref().map_or(0, Compile::held);
         let refused = |what: &str, e: &io::Error| Outcome::Refused(cannot(what, e));
         let Some(compile) = &mut connection.compile else { return Err(Outcome::ClientGone) };
-        self.answers
-            .finish_source(compile)
-            .map_err(|e| refused("store the source", &e))?
-            .map_err(Outcome::BadRequest)?;
+        // An expanded source may take what there is, but no more.
+        compile.memory += std::mem::take(&mut self.room);
+        let before = compile.memory;
+        let finished = self.answers.finish_source(compile, &mut self.workplaces);
+        self.room = before - compile.memory;
+        finished.map_err(|e| refused("store the source", &e))?.map_err(Outcome::BadRequest)?;
         let pid = compile.start(self.policy.compilers.path()).map_err(|e| {
             Outcome::Refused(Refusal::new(ExitCode::CompilerMissing, format!("cannot run the compiler: {e}")))
         })?;
@@ -176,7 +242,7 @@ impl Worker<'_> {
     pub(super) fn child_ended(&mut self, id: u32, status: WaitStatus) {
         let Some(mut connection) = self.connections.remove(&id) else { return };
         if let Some(compile) = &mut connection.compile {
-            compile.child_ended();
+            compile.child_ended(status);
         }
         connection.tally.compiled();
         if std::mem::take(&mut connection.slot) {
@@ -229,12 +295,17 @@ impl Worker<'_> {
 
     /// The end of a connection: its slot goes back, its line is written.
     pub(super) fn close(&mut self, id: u32) {
-        let Some(connection) = self.connections.remove(&id) else { return };
+        let Some(mut connection) = self.connections.remove(&id) else { return };
         if connection.slot {
             self.say(ToSupervisor::GiveBack(id));
         }
         self.report(|| Report::Finished(id, connection.finished()));
-        self.held -= connection.compile.as_ref().map_or(0, Compile::held);
+        self.conclude(&connection);
+        self.forget(&mut connection);
+    }
+
+    /// Writes what is to be said of a connection.
+    fn conclude(&mut self, connection: &Connection) {
         let Some(outcome) = &connection.outcome else { return };
         self.exit_code = outcome.exit_code();
         let names = connection.compile.as_ref().map(Compile::names);

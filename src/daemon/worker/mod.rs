@@ -7,6 +7,7 @@
 
 mod admission;
 mod jobs;
+mod memory;
 
 use std::collections::HashMap;
 use std::io;
@@ -22,14 +23,16 @@ use crate::daemon::answer::Answers;
 use crate::daemon::compilers::Compilers;
 use crate::daemon::connection::{Connection, Next, SILENCE};
 use crate::daemon::job::{self, Compile};
-use crate::daemon::limits::{Complaints, Connections};
+use crate::daemon::limits::{self, Complaints, Connections};
 use crate::daemon::message::{self, Report, ToSupervisor, ToWorker};
 use crate::daemon::outcome::Outcome;
 use crate::daemon::stream::{Peer, Stream};
+use crate::daemon::workplace::Workplaces;
 use crate::logging;
 use crate::sys::file::{self, Readiness};
 use crate::sys::process::{self, Pid};
 use crate::sys::signal::{Signal, SignalPipe};
+use crate::sys::splice::Splicer;
 
 /// What all workers of a daemon know.
 #[derive(Debug)]
@@ -91,13 +94,21 @@ struct Worker<'a> {
     /// Connections with bytes left to read, or the listener with connections left to accept: edge-triggered
     /// events do not come again.
     unfinished: Vec<Token>,
+    /// Connections that are not read while memory is short.
+    parked: Vec<Token>,
+    /// When to see whether there is enough for them.
+    look_at_parked: Option<Instant>,
     /// When to try again after accepting has failed for want of something; no event tells that it is there again.
     accept_again: Option<Instant>,
     next_id: u32,
     /// A job that waits for a slot where nobody else has one.
     own_grant: Option<u32>,
-    /// Bytes of compressed sources in memory.
-    held: usize,
+    /// Bytes of sources that still fit into memory.
+    room: usize,
+    /// What is being read.
+    inbox: Vec<u8>,
+    workplaces: Workplaces,
+    splicer: Splicer,
     complaints: Complaints,
     /// How the last job ended.
     exit_code: u8,
@@ -120,10 +131,15 @@ impl<'a> Worker<'a> {
             connections: HashMap::new(),
             children: HashMap::new(),
             unfinished: Vec::new(),
+            parked: Vec::new(),
+            look_at_parked: None,
             accept_again: None,
             next_id: 0,
             own_grant: None,
-            held: 0,
+            room: limits::SOURCES_IN_MEMORY,
+            inbox: Vec::new(),
+            workplaces: Workplaces::new(),
+            splicer: Splicer::new(),
             complaints: Complaints::new(Instant::now()),
             exit_code: 0,
             answers: Answers::new(),
@@ -176,7 +192,8 @@ impl<'a> Worker<'a> {
             return Some(Duration::ZERO);
         }
         let deadlines = self.connections.values().map(|connection| connection.deadline);
-        let first = deadlines.chain(self.accept_again).min()?;
+        let others = [self.accept_again, self.look_at_parked, self.workplaces.deadline()];
+        let first = deadlines.chain(others.into_iter().flatten()).min()?;
         // A millisecond more, so that the deadline has passed when the wait ends.
         let left = first.saturating_duration_since(Instant::now()).min(LONGEST_SLEEP);
         Some(left + Duration::from_millis(1))
@@ -293,6 +310,8 @@ impl<'a> Worker<'a> {
             self.accept_again = None;
             self.again(LISTENER);
         }
+        self.workplaces.expire(now);
+        self.unpark(now);
         let expired: Vec<u32> = self
             .connections
             .iter()

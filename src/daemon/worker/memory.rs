@@ -1,0 +1,91 @@
+//! Which sources go into memory, which wait for it, and which go to the disk.
+//!
+//! A small source gets its memory as it comes. A large one gets all that it needs or none. If there is not enough, it is not
+//! read while other jobs, whose sources are complete, wait for a slot anyway, nor for a moment in which others may
+//! come to their end; then it goes to the disk, so that nobody who stalls can hold up others.
+
+use std::time::{Duration, Instant};
+
+use mio::Token;
+
+use super::{FOREVER, Worker};
+use crate::daemon::connection::{Connection, Memory, SILENCE};
+use crate::daemon::job::SMALL;
+use crate::daemon::session::Stage;
+
+/// How long a large source waits for memory though no job waits for a slot.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Whether to read on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    Go,
+    Wait,
+}
+
+impl Worker<'_> {
+    /// Sets memory aside for what is still to come of a connection's source.
+    pub(super) fn memory_for(&mut self, connection: &mut Connection) -> Decision {
+        let left = connection.session.source_left();
+        let Some(compile) = &mut connection.compile else { return Decision::Go };
+        if connection.memory == Memory::Decided || compile.memory + left <= SMALL {
+            return Decision::Go;
+        }
+        if left <= self.room {
+            self.room -= left;
+            compile.memory += left;
+        } else {
+            let since = match connection.memory {
+                Memory::Wanted(since) => since,
+                _ => Instant::now(),
+            };
+            let others_wait = || self.connections.values().any(|it| it.session.stage() == Stage::Queued);
+            if since.elapsed() < PATIENCE || others_wait() {
+                connection.memory = Memory::Wanted(since);
+                return Decision::Wait;
+            }
+        }
+        connection.memory = Memory::Decided;
+        Decision::Go
+    }
+
+    /// Sets memory aside for bytes that have come already, as far as there is any and the source is not decided about.
+    pub(super) fn reserve_small(&mut self, connection: &mut Connection, len: usize) {
+        if let (Some(compile), Memory::AsItComes | Memory::Wanted(_)) =
+            (&mut connection.compile, connection.memory)
+        {
+            let reserved = len.min(self.room);
+            self.room -= reserved;
+            compile.memory += reserved;
+        }
+    }
+
+    /// Gives memory back, which others may wait for.
+    pub(super) fn free_memory(&mut self, len: usize) {
+        self.room += len;
+        if !self.parked.is_empty() && len > 0 {
+            self.look_at_parked = Some(Instant::now());
+        }
+    }
+
+    /// Leaves a connection unread for a while.
+    pub(super) fn park(&mut self, id: u32, connection: &mut Connection) {
+        connection.deadline = Instant::now() + FOREVER;
+        self.parked.push(Token(id as usize));
+        self.look_at_parked.get_or_insert(Instant::now() + PATIENCE);
+    }
+
+    /// Looks at the parked connections again, if it is time.
+    pub(super) fn unpark(&mut self, now: Instant) {
+        if self.look_at_parked.is_none_or(|at| at > now) {
+            return;
+        }
+        self.look_at_parked = None;
+        for token in std::mem::take(&mut self.parked) {
+            if let Some(connection) = self.connections.get_mut(&(token.0 as u32)) {
+                connection.deadline = now + SILENCE;
+                self.again(token);
+            }
+        }
+    }
+}
