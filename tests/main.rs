@@ -34,6 +34,8 @@ mod multicall;
 mod readme;
 /// What once went wrong, named after its cause.
 mod regression;
+/// Words from `@FILE`.
+mod response;
 /// Many jobs on few slots.
 mod slots;
 /// The statistics over HTTP.

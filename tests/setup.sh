@@ -4,7 +4,8 @@
 #   build   cargo and rustc, a C compiler, make
 #   test    build, and a C++ compiler, the stock distcc, strace, file
 #   demo    build, and a C++ compiler
-#   extra   clang, for the tests that skip themselves without it
+#   extra   clang, another gcc, a cross gcc, cmake and ninja: for the tests that
+#           skip themselves without them
 #
 # Without arguments: build. What is there already is left alone, and when all is
 # there nothing is run. What is missing is installed where that is possible
@@ -28,7 +29,7 @@ for group in "$@"; do
         build) want="$want rust gcc make" ;;
         test) want="$want rust gcc make g++ distcc distccd strace file" ;;
         demo) want="$want rust gcc make g++" ;;
-        extra) want="$want clang" ;;
+        extra) want="$want clang gcc-11 arm-linux-gnueabihf-gcc cmake ninja" ;;
         *) usage ;;
     esac
 done
@@ -69,7 +70,8 @@ missing() {
         esac
         package=$tool
         # gcc alone would leave out the C library's headers.
-        case $tool in gcc) package="gcc libc6-dev" ;; distccd) package=distcc ;; esac
+        case $tool in gcc) package="gcc libc6-dev" ;; distccd) package=distcc ;;
+            arm-linux-gnueabihf-gcc) package=gcc-arm-linux-gnueabihf ;; ninja) package=ninja-build ;; esac
         lack="$lack $tool"
         case " $need " in *" $package "*) ;; *) need="$need $package" ;; esac
     done

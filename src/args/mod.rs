@@ -14,11 +14,13 @@ mod language;
 mod local;
 mod options;
 mod parse;
+mod response;
 mod scan;
 mod strip;
 
 pub use check::{Refusal, ServerJob, check};
 pub use language::{Language, looks_like_file};
 pub use local::{Local, LocalSlot, Printable, Reason, printable};
+pub use response::expand;
 pub use scan::{Verdict, scan};
 pub use strip::Job;

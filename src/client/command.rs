@@ -1,6 +1,7 @@
 //! Which compiler the user means: explicit (`distcc gcc -c a.c`), implicit (`distcc -c a.c`), or masqueraded
 //! (`gcc -> distcc`).
 
+use std::borrow::Cow;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -12,7 +13,7 @@ use crate::compiler;
 /// A compile as the user asked for it.
 #[derive(Debug)]
 pub struct CompileCommand {
-    /// The compiler and its arguments.
+    /// The compiler and its arguments, as typed: what a local compile runs.
     pub argv: Vec<OsString>,
     /// The PATH in which the real compiler is.
     pub path: OsString,
@@ -29,6 +30,13 @@ impl CompileCommand {
     /// The words after `distcc`: the compiler is the first, or `cc` if they begin with an option, a source or
     /// an object.
     pub fn explicit(args: &[OsString]) -> CompileCommand {
+        // `distcc @FILE`: the compiler itself may be in the file.
+        let expanded = args.first().filter(|first| first.as_bytes().starts_with(b"@")).and_then(|_| {
+            let own = OsString::from("distcc");
+            let argv: Vec<OsString> = std::iter::once(own).chain(args.iter().cloned()).collect();
+            Some(args::expand(&argv, read_response_file)?.split_off(1))
+        });
+        let args = expanded.as_deref().unwrap_or(args);
         let first = args.first().map_or(&b""[..], |word| word.as_bytes());
         let implicit = first.starts_with(b"-") || args::looks_like_file(first);
         let argv = implicit.then(|| OsString::from("cc")).into_iter().chain(args.iter().cloned()).collect();
@@ -49,6 +57,11 @@ impl CompileCommand {
         CompileCommand { argv, path: rest.unwrap_or(whole), recursion, nested: level > 0 }
     }
 
+    /// The words with those of response files in their places.
+    pub fn words(&self) -> Cow<'_, [OsString]> {
+        args::expand(&self.argv, read_response_file).map_or(Cow::Borrowed(&self.argv), Cow::Owned)
+    }
+
     /// The environment for a compiler or preprocessor of this command.
     pub fn environment(&self) -> Vec<OsString> {
         let level = OsString::from((level() + 1).min(9).to_string());
@@ -60,6 +73,16 @@ impl CompileCommand {
         compiler::find(&self.argv[0], &self.path)
     }
 }
+
+/// A pipe is left to the compiler: what is read from it is gone.
+fn read_response_file(name: &OsStr) -> Option<Vec<u8>> {
+    let path = Path::new(name);
+    path.metadata().ok().filter(|metadata| metadata.is_file() && metadata.len() <= MAX_RESPONSE_FILE)?;
+    std::fs::read(path).ok()
+}
+
+/// No program can be started with more bytes of words.
+const MAX_RESPONSE_FILE: u64 = 4 << 20;
 
 /// Not set: 0. Set, but to nothing sensible: 1, as in stock.
 fn level() -> u32 {

@@ -91,7 +91,7 @@ fn compile(command: &CompileCommand) -> Result<WaitStatus, Stop> {
     if command.nested {
         return local::run(command);
     }
-    match scan(command) {
+    match scan(&command.words()) {
         Verdict::Local(local) => {
             log::info!("compiling locally: {}", local.reason);
             let input = local.input.as_deref().unwrap_or(OsStr::new(""));
@@ -108,9 +108,9 @@ fn compile(command: &CompileCommand) -> Result<WaitStatus, Stop> {
 }
 
 /// The verdict of the words, and of the environment where that decides too.
-fn scan(command: &CompileCommand) -> Verdict {
+fn scan(words: &[OsString]) -> Verdict {
     let changed = COMPILER_VARIABLES.iter().find(|(name, _)| env::var_os(name).is_some());
-    match (args::scan(&command.argv), changed) {
+    match (args::scan(words), changed) {
         (Verdict::Remote(job), Some((name, why))) => Verdict::Local(args::Local {
             reason: args::Reason::at(name.as_bytes(), why),
             slot: LocalSlot::Compile,

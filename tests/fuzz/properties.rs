@@ -12,13 +12,14 @@ use distcc::wire::{Version, reply, request as wire};
 pub type Property = fn(&[u8]);
 
 /// Lists the properties with their names, which are those of the corpus folders.
-pub const ALL: [(&str, Property); 6] = [
+pub const ALL: [(&str, Property); 7] = [
     ("command_line", command_line),
     ("hosts", hosts),
     ("lzo_decode", lzo_decode),
     ("lzo_round_trip", lzo_round_trip),
     ("reply", reply),
     ("request", request),
+    ("response_file", response_file),
 ];
 
 /// Of the decoder. Small, so that the fuzzer finds it.
@@ -203,4 +204,45 @@ pub fn hosts(bytes: &[u8]) {
     for host in &list.hosts {
         assert_eq!(distcc::hosts::parse(&host.spec).hosts, std::slice::from_ref(host));
     }
+}
+
+/// Words come from a response file as from libiberty's `buildargv` (written anew here), unless the file is left alone.
+pub fn response_file(text: &[u8]) {
+    let argv = ["gcc", "@file"].map(OsString::from);
+    let mut reads = 0;
+    let expanded = distcc::args::expand(&argv, |_| {
+        reads += 1;
+        (reads == 1).then(|| text.to_vec())
+    });
+    let Some(expanded) = expanded else { return };
+    assert_eq!(expanded[0], "gcc");
+    assert_eq!(expanded[1..], libiberty_words(text));
+}
+
+fn libiberty_words(text: &[u8]) -> Vec<OsString> {
+    let mut words: Vec<Vec<u8>> = Vec::new();
+    let (mut inside, mut escaped, mut quote) = (false, false, 0);
+    for &byte in text {
+        let ends = byte.is_ascii_whitespace() && !escaped && quote == 0;
+        if ends {
+            inside = false;
+            continue;
+        }
+        if !inside {
+            words.push(Vec::new());
+            inside = true;
+        }
+        let word = words.last_mut().unwrap();
+        match byte {
+            _ if escaped => {
+                word.push(byte);
+                escaped = false;
+            }
+            b'\\' => escaped = true,
+            _ if quote == byte => quote = 0,
+            b'\'' | b'"' if quote == 0 => quote = byte,
+            _ => word.push(byte),
+        }
+    }
+    words.into_iter().map(OsString::from_vec).collect()
 }

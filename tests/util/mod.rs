@@ -41,6 +41,16 @@ pub fn stock(name: &str) -> Option<PathBuf> {
     None
 }
 
+/// Whether a program that not every machine has is here, with a loud word if not: an error in CI.
+pub fn tool(name: &str) -> bool {
+    let found = Path::new("/usr/bin").join(name).exists();
+    assert!(found || std::env::var_os("CI").is_none(), "{name} is missing: run tests/setup.sh extra");
+    if !found {
+        eprintln!("SKIPPED: {name} is missing; run tests/setup.sh extra");
+    }
+    found
+}
+
 /// A directory for one test, removed afterwards.
 pub struct Workspace {
     dir: PathBuf,
