@@ -3,13 +3,8 @@
 use std::fmt::Arguments;
 use std::io::{self, Write};
 
-/// Writes `text` to standard output. A closed pipe is not an error worth a panic; the reader has gone.
-pub fn out(text: Arguments) {
-    let _ = try_out(text);
-}
-
-/// The same for who goes on writing until the reader has gone.
-pub fn try_out(text: Arguments) -> io::Result<()> {
+/// Writes `text` to standard output. A closed descriptor is not an error; a reader that has gone is one.
+pub fn out(text: Arguments) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_fmt(text).and_then(|()| out.flush())
 }

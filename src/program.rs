@@ -1,5 +1,8 @@
 //! What all personalities have in common: how they end, and what they say about themselves.
 
+use std::fmt::Arguments;
+use std::io;
+
 use crate::console;
 use crate::exitcode::ExitCode;
 use crate::hosts::DEFAULT_PORT;
@@ -17,6 +20,19 @@ pub enum Ending {
 impl From<ExitCode> for Ending {
     fn from(code: ExitCode) -> Ending {
         Ending::Code(code as u8)
+    }
+}
+
+/// Ends with `text` on standard output. What cannot be written there is an error (stock says nothing), but for a reader
+/// that has seen enough.
+pub fn answer(program: &str, text: Arguments) -> Ending {
+    match console::out(text) {
+        Ok(()) => Ending::Code(0),
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ending::Code(0),
+        Err(e) => {
+            console::err(format_args!("{program}: cannot write to standard output: {e}\n"));
+            ExitCode::IoError.into()
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! order and `long`), so that monitors and clients of both kinds can be mixed. Source: reference `client.md`
 //! sections 5.3 and 5.4.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
@@ -196,7 +197,7 @@ pub fn read_all(directory: &Path, mut complain: impl FnMut(String)) -> io::Resul
         if !is_record {
             continue;
         }
-        match read_one(&path) {
+        match read(&path) {
             Ok(Some(record)) => records.push(record),
             Ok(None) => {}
             Err(reason) => complain(format!("{}: {reason}", path.display())),
@@ -206,8 +207,16 @@ pub fn read_all(directory: &Path, mut complain: impl FnMut(String)) -> io::Resul
     Ok(records)
 }
 
-/// `None` for a record that is being written, or whose job has gone.
-fn read_one(path: &Path) -> Result<Option<Record>, &'static str> {
+/// The client whose record has this file name.
+pub fn pid_of(file_name: &OsStr) -> Option<i32> {
+    file_name.to_str()?.strip_prefix(PREFIX)?.parse().ok()
+}
+
+/// One record; `None` for one that is being written, or whose job has gone.
+///
+/// # Errors
+/// What is wrong with a file that is no record of this machine's distcc.
+pub fn read(path: &Path) -> Result<Option<Record>, &'static str> {
     let Ok(mut file) = File::open(path) else { return Ok(None) };
     let modified =
         file.metadata().and_then(|metadata| metadata.modified()).unwrap_or_else(|_| SystemTime::now());

@@ -74,3 +74,30 @@ fn a_closed_output_is_no_crash() {
     ]));
     assert_eq!(stderr(&output), "");
 }
+
+/// A script that reads our answer must not take a full disk for an empty answer.
+#[test]
+fn what_cannot_be_written_is_an_error() {
+    let workspace = Workspace::new("full");
+    let commands: [(&str, &[&str]); 9] = [
+        ("distcc", &["--help"]),
+        ("distcc", &["--version"]),
+        ("distcc", &["--show-hosts"]),
+        ("distcc", &["-j"]),
+        ("distccd", &["--help"]),
+        ("distccd", &["--version"]),
+        ("distccmon-text", &[]),
+        ("distccmon-text", &["--help"]),
+        ("distccmon-text", &["-w"]),
+    ];
+    for (name, words) in commands {
+        let mut command = workspace.command(workspace.path("bin").join(name));
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        command.env("DISTCC_HOSTS", "a b").args(words).stdout(full);
+        let output =
+            command.stderr(std::process::Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(107), "{name} {words:?}");
+        assert_eq!(stderr(&output).lines().count(), 1, "{name} {words:?}: {}", explain(&output));
+        assert!(stderr(&output).contains("No space left"), "{name} {words:?}: {}", explain(&output));
+    }
+}

@@ -43,20 +43,19 @@ pub fn own_option(args: &[OsString]) -> Option<Ending> {
         return Some(ExitCode::BadArguments.into());
     };
     match first.to_str()? {
-        "--help" => console::out(format_args!("{}{HELP}", program::version_text("distcc"))),
-        "--version" => console::out(format_args!("{}", program::version_text("distcc"))),
+        "--help" => {
+            Some(program::answer("distcc", format_args!("{}{HELP}", program::version_text("distcc"))))
+        }
+        "--version" => Some(program::answer("distcc", format_args!("{}", program::version_text("distcc")))),
         "--show-hosts" => {
-            return Some(show_hosts(|list| list.iter().map(|host| format!("{}\n", host.spec)).collect()));
+            Some(show_hosts(|list| list.iter().map(|host| format!("{}\n", host.spec)).collect()))
         }
-        "-j" => {
-            return Some(show_hosts(|list| format!("{}\n", list.iter().map(|host| host.slots).sum::<u32>())));
-        }
+        "-j" => Some(show_hosts(|list| format!("{}\n", list.iter().map(|host| host.slots).sum::<u32>()))),
         "--scan-includes" | "--show-principal" => {
-            return Some(program::not_built_yet(&format!("distcc {}", printable(first))));
+            Some(program::not_built_yet(&format!("distcc {}", printable(first))))
         }
-        _ => return None,
+        _ => None,
     }
-    Some(Ending::Code(0))
 }
 
 /// Stock exits with 0 and prints nothing when there is no list; scripts read the output, so that stays.
@@ -67,9 +66,11 @@ fn show_hosts(format: impl FnOnce(&[crate::hosts::Host]) -> String) -> Ending {
             for problem in &found.list.problems {
                 log::warn!("host list {}, {problem}; entry left out", found.source);
             }
-            console::out(format_args!("{}", format(&found.list.hosts)));
+            program::answer("distcc", format_args!("{}", format(&found.list.hosts)))
         }
-        Err(reason) => log::error!("{reason}"),
+        Err(reason) => {
+            log::error!("{reason}");
+            Ending::Code(0)
+        }
     }
-    Ending::Code(0)
 }

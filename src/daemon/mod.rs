@@ -51,12 +51,10 @@ pub fn main(args: &[OsString]) -> Ending {
         Ok(Request::Serve(options)) => options,
         Ok(Request::ListCompilers(options)) => return list_compilers(&options),
         Ok(Request::Help) => {
-            console::out(format_args!("{}", options::HELP));
-            return Ending::Code(0);
+            return program::answer("distccd", format_args!("{}", options::HELP));
         }
         Ok(Request::Version) => {
-            console::out(format_args!("{}", program::version_text("distccd")));
-            return Ending::Code(0);
+            return program::answer("distccd", format_args!("{}", program::version_text("distccd")));
         }
         Ok(Request::NotBuiltYet(option)) => return program::not_built_yet(&format!("distccd {option}")),
         Err(reason) => {
@@ -119,8 +117,7 @@ fn list_compilers(options: &Options) -> Ending {
     match listed {
         Ok(compilers) => {
             let lines: String = compilers.list().into_iter().map(|line| line + "\n").collect();
-            console::out(format_args!("{lines}"));
-            Ending::Code(0)
+            program::answer("distccd", format_args!("{lines}"))
         }
         Err((code, reason)) => {
             log::error!("{reason}");

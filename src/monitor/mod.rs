@@ -1,64 +1,90 @@
 //! `distccmon-text`: what this user's jobs are doing.
 
 use std::ffi::OsString;
-
+use std::io;
 use std::time::Duration;
 
 use crate::console;
 use crate::exitcode::ExitCode;
-use crate::program::Ending;
+use crate::program::{self, Ending};
 use crate::state::{self, Phase, Record};
 use crate::sys::signal;
 use crate::topdir::TopDir;
 
+mod tally;
+mod watch;
+
 const USAGE: &str = "\
-usage: distccmon-text [DELAY]
+usage: distccmon-text [-w] [DELAY]
 
 Shows the running distcc jobs of this user, once, or again every DELAY seconds.
 Jobs are found in $DISTCC_DIR/state or ~/.distcc/state.
+
+  -w    draw over the last picture, with a line per host: slots in use, jobs
+        done, jobs that failed there and went on elsewhere; DELAY is 1 if not
+        given
 ";
+
+/// What the arguments ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Request {
+    Help,
+    /// One report, or more if the delay is not zero.
+    Report(Duration),
+    Watch(Duration),
+}
 
 /// The personality `distccmon-text`.
 pub fn main(args: &[OsString]) -> Ending {
-    let delay = match args {
-        [] => Duration::ZERO,
-        [word] if word == "--help" => {
-            console::out(format_args!("{USAGE}"));
-            return Ending::Code(0);
-        }
-        [word] => match word.to_str().and_then(parse_delay) {
-            Some(delay) => delay,
-            None => return usage_error(),
-        },
-        _ => return usage_error(),
+    let Some(request) = parse(args) else {
+        console::err(format_args!("{USAGE}"));
+        return Ending::Code(1);
     };
     crate::logging::start("distccmon-text", log::LevelFilter::Warn);
-    match show(delay) {
-        Ok(()) => Ending::Code(0),
+    let shown = match request {
+        Request::Help => return program::answer("distccmon-text", format_args!("{USAGE}")),
+        Request::Report(delay) => report(delay).map(|()| None),
+        Request::Watch(delay) => TopDir::find().and_then(|top| watch::run(&top, delay)),
+    };
+    match shown {
+        Ok(None) => Ending::Code(0),
+        Ok(Some(signal)) => Ending::Signal(signal),
+        // Its reader has seen enough.
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ending::Code(0),
         Err(e) => {
-            log::error!("cannot read the jobs' states: {e}");
+            log::error!("cannot show the jobs' states: {e}");
             ExitCode::IoError.into()
         }
     }
 }
 
-fn usage_error() -> Ending {
-    console::err(format_args!("{USAGE}"));
-    Ending::Code(1)
+fn parse(args: &[OsString]) -> Option<Request> {
+    let words: Option<Vec<&str>> = args.iter().map(|word| word.to_str()).collect();
+    match words?.as_slice() {
+        ["--help"] => Some(Request::Help),
+        [] => Some(Request::Report(Duration::ZERO)),
+        ["-w"] => Some(Request::Watch(Duration::from_secs(1))),
+        ["-w", delay] => parse_delay(delay).map(|delay| Request::Watch(delay.max(SHORTEST_DELAY))),
+        [delay] => parse_delay(delay).map(Request::Report),
+        _ => None,
+    }
 }
+
+/// More pictures than this per second only cost time.
+const SHORTEST_DELAY: Duration = Duration::from_millis(50);
 
 /// Seconds with a fraction, as strtod reads them; negative ones and no numbers are refused.
 fn parse_delay(word: &str) -> Option<Duration> {
     word.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
 }
 
-fn show(delay: Duration) -> std::io::Result<()> {
+fn report(delay: Duration) -> io::Result<()> {
     let directory = TopDir::find()?.state_dir()?;
     loop {
         let jobs = state::read_all(&directory, |reason| log::warn!("{reason}"))?;
         let lines: String = jobs.iter().filter(|job| job.phase != Phase::Done).map(line).collect();
-        let reader_has_gone = console::try_out(format_args!("{lines}\n")).is_err();
-        if delay.is_zero() || reader_has_gone {
+        console::out(format_args!("{lines}\n"))?;
+        if delay.is_zero() {
             return Ok(());
         }
         signal::nap(delay);
@@ -94,5 +120,16 @@ mod tests {
         assert_eq!(parse_delay("0"), Some(Duration::ZERO));
         assert_eq!(parse_delay("2x"), None);
         assert_eq!(parse_delay("-1"), None);
+    }
+
+    #[test]
+    fn arguments_are_a_watch_or_a_report() {
+        let parse = |words: &[&str]| parse(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(parse(&[]), Some(Request::Report(Duration::ZERO)));
+        assert_eq!(parse(&["2"]), Some(Request::Report(Duration::from_secs(2))));
+        assert_eq!(parse(&["-w"]), Some(Request::Watch(Duration::from_secs(1))));
+        assert_eq!(parse(&["-w", "0"]), Some(Request::Watch(SHORTEST_DELAY)));
+        assert_eq!(parse(&["--help"]), Some(Request::Help));
+        assert_eq!((parse(&["2", "3"]), parse(&["-x"]), parse(&["-w", "x"])), (None, None, None));
     }
 }

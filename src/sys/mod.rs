@@ -1,9 +1,9 @@
 //! The kernel, in our own types. Every libc call and every `unsafe` block of the tree is below this module.
 //!
 //! What it supplies: children and their end (`process`), signals (`signal`), descriptors, anonymous files and
-//! their mappings (`file`), streams into files (`splice`), record locks (`lock`), users and privileges (`user`).
-//! Sockets come from `std` and `mio`, and `socket` sets up what these do not. Descriptors are owned from the call
-//! that made them and close on exec from that call
+//! their mappings (`file`), streams into files (`splice`), record locks (`lock`), users and privileges (`user`),
+//! what a monitor needs (`watch`, `terminal`). Sockets come from `std` and `mio`, and `socket` sets up what these
+//! do not. Descriptors are owned from the call that made them and close on exec from that call
 //! too, so that a compiler inherits nothing it was not given.
 
 use std::io;
@@ -14,7 +14,9 @@ pub mod process;
 pub mod signal;
 pub mod socket;
 pub mod splice;
+pub mod terminal;
 pub mod user;
+pub mod watch;
 
 /// Turns the -1 of a libc call into the error it stands for.
 fn cvt(result: libc::c_int) -> io::Result<libc::c_int> {
