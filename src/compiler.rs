@@ -21,6 +21,8 @@ pub struct Start<'a> {
     pub bound_to_us: bool,
     /// The largest file it may write, in bytes.
     pub max_file_len: Option<u64>,
+    /// The most address space it may have, in bytes.
+    pub max_memory: Option<u64>,
 }
 
 /// The first executable file called `name` in the directories of `path`. A name with a slash is taken as it
@@ -56,6 +58,7 @@ pub fn spawn(program: &Path, argv: &[OsString], env: &[OsString], start: &Start)
         die_with_parent: start.bound_to_us,
         no_core: start.bound_to_us,
         max_file_len: start.max_file_len,
+        max_memory: start.max_memory,
     };
     match command.spawn() {
         Err(e) if e.raw_os_error() == Some(NO_EXEC) => {

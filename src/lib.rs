@@ -7,7 +7,7 @@
 //! multicall                                              name of the program → personality
 //! client    daemon    monitor                            the roles; no role knows another
 //! compiler  hostlist  slots  backoff  state  scratch     tools that touch the world
-//! topdir    logging   console  waiting  program
+//! topdir    logging   console  waiting  program  environment
 //! wire      args      hosts    exitcode                  knowledge: values in, values out
 //! sys                                                    the kernel; all `unsafe` is here
 //! ```
@@ -18,6 +18,7 @@ pub mod client;
 pub mod compiler;
 pub mod console;
 pub mod daemon;
+pub mod environment;
 pub mod exitcode;
 pub mod hostlist;
 pub mod hosts;

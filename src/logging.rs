@@ -6,12 +6,16 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use env_logger::{Builder, Target};
 use log::{Level, LevelFilter};
+
+use crate::sys::file;
 
 /// The target of records that are more than info and less than a warning, such as the daemon's line per job.
 pub const NOTICE: &str = "notice";
@@ -22,11 +26,19 @@ pub enum Destination {
     Stderr,
     /// A file, opened for appending; its name, to open it again when it has been rotated.
     File(File, PathBuf),
+    /// Standard error, where systemd's journal reads it: each line begins with its priority (sd-daemon(3)), and the
+    /// journal itself keeps program, pid and time.
+    Journal,
     /// The system's log daemon.
     Syslog(UnixDatagram),
 }
 
 impl Destination {
+    /// Standard error, as whoever reads it wants the lines.
+    pub fn stderr() -> Destination {
+        if is_journal() { Destination::Journal } else { Destination::Stderr }
+    }
+
     /// Connects to the system's log daemon; fails where none runs.
     pub fn syslog() -> io::Result<Destination> {
         let socket = UnixDatagram::unbound()?;
@@ -49,7 +61,8 @@ pub fn start(program: &'static str, level: LevelFilter) {
 /// Starts logging. `notice` shows records of that target even when `level` is below info. A second call has
 /// no effect.
 pub fn start_to(program: &'static str, level: LevelFilter, notice: bool, destination: Destination) {
-    let to_syslog = matches!(destination, Destination::Syslog(_));
+    let (to_syslog, to_journal) =
+        (matches!(destination, Destination::Syslog(_)), matches!(destination, Destination::Journal));
     let mut builder = Builder::new();
     builder.filter_level(level);
     if notice {
@@ -63,14 +76,17 @@ pub fn start_to(program: &'static str, level: LevelFilter, notice: bool, destina
         };
         // The pid of now, not of the start: the daemon's workers log too.
         let pid = std::process::id();
-        if to_syslog {
-            let priority = match record.level() {
-                Level::Error => 3,
-                Level::Warn => 4,
-                Level::Info if record.target() == NOTICE => 5,
-                Level::Info => 6,
-                Level::Debug | Level::Trace => 7,
-            };
+        // Numbers of syslog, RFC 3164 section 4.1.1.
+        let priority = match record.level() {
+            Level::Error => 3,
+            Level::Warn => 4,
+            Level::Info if record.target() == NOTICE => 5,
+            Level::Info => 6,
+            Level::Debug | Level::Trace => 7,
+        };
+        if to_journal {
+            writeln!(out, "<{priority}>{severity}{}", record.args())
+        } else if to_syslog {
             // Facility daemon, RFC 3164 section 4.1.
             write!(out, "<{}>{program}[{pid}]: {severity}{}", 3 * 8 + priority, record.args())
         } else {
@@ -78,7 +94,7 @@ pub fn start_to(program: &'static str, level: LevelFilter, notice: bool, destina
         }
     });
     match destination {
-        Destination::Stderr => builder.target(Target::Stderr),
+        Destination::Stderr | Destination::Journal => builder.target(Target::Stderr),
         Destination::File(file, path) => builder.target(Target::Pipe(Box::new(LogFile { file, path }))),
         Destination::Syslog(socket) => builder.target(Target::Pipe(Box::new(Datagrams(socket)))),
     };
@@ -88,6 +104,13 @@ pub fn start_to(program: &'static str, level: LevelFilter, notice: bool, destina
 /// From the next line on a log file is the one that has its name then: the old one has been moved away.
 pub fn reopen() {
     REOPEN.store(true, Ordering::Relaxed);
+}
+
+/// Whether standard error is the journal's: it says which file that is, since programs may be started with another.
+fn is_journal() -> bool {
+    let Some(stream) = std::env::var_os("JOURNAL_STREAM") else { return false };
+    let stderr = file::duplicate(io::stderr().as_fd()).and_then(|stderr| File::from(stderr).metadata());
+    stderr.is_ok_and(|stderr| stream == *format!("{}:{}", stderr.dev(), stderr.ino()))
 }
 
 static REOPEN: AtomicBool = AtomicBool::new(false);

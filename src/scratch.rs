@@ -34,6 +34,7 @@ fn unlinked_file() -> io::Result<File> {
 #[derive(Debug)]
 pub struct PrivateDir {
     path: PathBuf,
+    kept: bool,
 }
 
 impl PrivateDir {
@@ -42,7 +43,12 @@ impl PrivateDir {
         let path = private_directory(&parent.join(prefix)).map_err(|e| {
             io::Error::new(e.kind(), format!("cannot make a directory in {}: {e}", parent.display()))
         })?;
-        Ok(PrivateDir { path })
+        Ok(PrivateDir { path, kept: false })
+    }
+
+    /// From now on it stays, for somebody to look into.
+    pub fn keep(&mut self) {
+        self.kept = true;
     }
 
     /// Its path.
@@ -53,6 +59,9 @@ impl PrivateDir {
 
 impl Drop for PrivateDir {
     fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
         // Mostly empty by now; looking for what is inside costs more than trying.
         if let Err(e) = fs::remove_dir(&self.path).or_else(|_| fs::remove_dir_all(&self.path)) {
             log::warn!("cannot remove {}: {e}", self.path.display());

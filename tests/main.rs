@@ -30,6 +30,8 @@ mod manual;
 mod monitor;
 /// One binary, many names.
 mod multicall;
+/// The daemon's command line and environment, beside stock's.
+mod options;
 /// The commands of the README.
 mod readme;
 /// What once went wrong, named after its cause.

@@ -86,8 +86,16 @@ impl ServerJob {
     }
 }
 
+/// Finds the specs file that a client's name for one means, if it may be used.
+pub type FindSpecs<'a> = &'a dyn Fn(&[u8]) -> Option<OsString>;
+
 /// Judges the words of a request; the first is the compiler.
 pub fn check(argv: &[Vec<u8>]) -> Result<ServerJob, Refusal> {
+    check_with_specs(argv, &|_| None)
+}
+
+/// The same, with `-specs=` for those files that `specs` finds: they take the place of the client's names.
+pub fn check_with_specs(argv: &[Vec<u8>], specs: FindSpecs) -> Result<ServerJob, Refusal> {
     let words: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
     if let Some(word) = words.iter().find(|word| word.contains(&0)) {
         return Err(Refusal::word(word, "holds a null byte"));
@@ -101,6 +109,10 @@ pub fn check(argv: &[Vec<u8>]) -> Result<ServerJob, Refusal> {
     };
     let mut check = Check::default();
     for item in items(&words) {
+        if let Some(file) = specs_file(&item).and_then(specs) {
+            check.words.push(Word::Verbatim([b"-specs=", file.as_bytes()].concat()));
+            continue;
+        }
         check.take(&item)?;
     }
     check.finish(compiler)
@@ -213,6 +225,12 @@ impl Check {
     }
 }
 
+/// The name in `-specs=NAME`.
+fn specs_file<'a>(item: &Item<'a>) -> Option<&'a [u8]> {
+    let What::Option(row, value) = item.what else { return None };
+    value.strip_prefix(b"=").filter(|_| ["-specs", "--specs"].contains(&row.spelling))
+}
+
 fn why(row: &Row) -> &'static str {
     match row.effect {
         Effect::Local(why) | Effect::PreprocessOnly(why) => why,
@@ -250,6 +268,19 @@ impl std::error::Error for Refusal {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_specs_file_is_the_one_that_was_found() {
+        let argv = |option: &str| ["gcc", option, "-c", "a.c"].map(|word| word.as_bytes().to_vec());
+        let find = |name: &[u8]| (name == b"nano.specs").then(|| "/root/nano.specs".into());
+        for option in ["-specs=nano.specs", "--specs=nano.specs"] {
+            let job = check_with_specs(&argv(option), &find).unwrap();
+            assert_eq!(job.command("IN".as_ref(), "OUT".as_ref())[0], "-specs=/root/nano.specs");
+        }
+        for option in ["-specs=other.specs", "-specs=", "-specs"] {
+            assert!(check_with_specs(&argv(option), &find).is_err(), "{option}");
+        }
+    }
 
     fn run(line: &str) -> Result<String, String> {
         let argv: Vec<Vec<u8>> = line.split(' ').map(|word| word.as_bytes().to_vec()).collect();

@@ -18,7 +18,7 @@ mod response;
 mod scan;
 mod strip;
 
-pub use check::{Refusal, ServerJob, check};
+pub use check::{FindSpecs, Refusal, ServerJob, check, check_with_specs};
 pub use language::{Language, looks_like_file};
 pub use local::{Local, LocalSlot, Printable, Reason, printable};
 pub use response::expand;

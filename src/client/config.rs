@@ -1,12 +1,12 @@
 //! What the environment says about this client. Read once; source: reference `client.md` section 8.
 
 use std::env;
-use std::ffi::OsStr;
 use std::time::Duration;
 
 use log::LevelFilter;
 
 use crate::args::printable;
+use crate::environment::{io_timeout, seconds, switch};
 use crate::logging::{self, Destination};
 
 /// The client's settings.
@@ -28,15 +28,11 @@ impl Config {
     /// # Errors
     /// A sentence that names the variable whose number is none.
     pub fn from_env() -> Result<Config, String> {
-        let io_timeout = number("DISTCC_IO_TIMEOUT", 300)?;
-        if io_timeout == 0 {
-            return Err("DISTCC_IO_TIMEOUT must be at least 1 second".to_owned());
-        }
         Ok(Config {
             fallback: switch("DISTCC_FALLBACK", true),
             skip_local_retry: env::var_os("DISTCC_SKIP_LOCAL_RETRY").is_some(),
-            backoff_period: Duration::from_secs(number("DISTCC_BACKOFF_PERIOD", 60)?),
-            io_timeout: Duration::from_secs(io_timeout),
+            backoff_period: Duration::from_secs(seconds("DISTCC_BACKOFF_PERIOD", 60)?),
+            io_timeout: io_timeout()?,
         })
     }
 }
@@ -55,19 +51,4 @@ pub fn start_logging() {
             log::error!("cannot open the log file {} (DISTCC_LOG): {e}", printable(&path));
         }
     }
-}
-
-/// `1` and `0` mean something, all else is the default, as in stock.
-fn switch(name: &str, default: bool) -> bool {
-    match env::var_os(name) {
-        Some(value) if value == OsStr::new("1") => true,
-        Some(value) if value == OsStr::new("0") => false,
-        _ => default,
-    }
-}
-
-fn number(name: &str, default: u64) -> Result<u64, String> {
-    let Some(value) = env::var_os(name) else { return Ok(default) };
-    let number = value.to_str().and_then(|text| text.trim().parse().ok());
-    number.ok_or_else(|| format!("{name} is \"{}\", not a number of seconds", printable(&value)))
 }

@@ -12,8 +12,6 @@ use crate::daemon::stats::{Finished, JobEnd};
 use crate::daemon::stream::{Peer, Stream};
 use crate::sys::file;
 
-/// A client that neither sends nor takes anything for so long is let go.
-pub const SILENCE: Duration = Duration::from_secs(300);
 /// How long a client may go on sending what is thrown away, after an answer to a request that is none.
 const LINGER: Duration = Duration::from_secs(3);
 
@@ -35,6 +33,8 @@ pub struct Connection {
     pub outcome: Option<Outcome>,
     /// When it was accepted.
     pub started: Instant,
+    /// A client that neither sends nor takes anything for so long is let go.
+    pub silence: Duration,
     /// When the phase must have moved on.
     pub deadline: Instant,
     /// How much memory its source gets.
@@ -107,7 +107,7 @@ impl Reply {
 
 impl Connection {
     /// A connection that has just been accepted.
-    pub fn new(stream: Stream, peer: Peer) -> Connection {
+    pub fn new(stream: Stream, peer: Peer, silence: Duration) -> Connection {
         let now = Instant::now();
         Connection {
             stream,
@@ -118,7 +118,8 @@ impl Connection {
             reply: None,
             outcome: None,
             started: now,
-            deadline: now + SILENCE,
+            silence,
+            deadline: now + silence,
             memory: Memory::default(),
             lingering: false,
             copies: false,
@@ -156,7 +157,7 @@ impl Connection {
             match result {
                 Ok(count) => {
                     self.tally.sent += count as u64;
-                    self.deadline = Instant::now() + SILENCE;
+                    self.deadline = Instant::now() + self.silence;
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Next::Keep,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}

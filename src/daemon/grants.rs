@@ -45,6 +45,11 @@ impl Grants {
         self.waiting.iter().map(|(_, jobs)| jobs.len()).sum()
     }
 
+    /// Whether a job waits although a slot is free, because memory is short.
+    pub fn may_grant(&self) -> bool {
+        self.free > 0 && !self.waiting.is_empty()
+    }
+
     /// A job wants a slot.
     pub fn want(&mut self, id: JobId, client: IpAddr) {
         match self.waiting.iter_mut().find(|(address, _)| *address == client) {
@@ -73,9 +78,11 @@ impl Grants {
         self.waiting.retain(|(_, jobs)| !jobs.is_empty());
     }
 
-    /// The next job to start, which has its slot from now on; `None` when no slot is free or nobody waits.
-    pub fn grant_next(&mut self) -> Option<JobId> {
-        if self.free == 0 {
+    /// The next job to start, which has its slot from now on; `None` when no slot is free, nobody waits, or
+    /// `memory_is_short` while another job runs: then that one has to end first, and the machine gets on all the same.
+    /// The memory is asked only when it decides.
+    pub fn grant_next(&mut self, memory_is_short: impl FnOnce() -> bool) -> Option<JobId> {
+        if !self.may_grant() || (!self.held.is_empty() && memory_is_short()) {
             return None;
         }
         let (client, mut jobs) = self.waiting.pop_front()?;
@@ -96,6 +103,10 @@ mod tests {
     const A: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
     const B: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
 
+    fn plenty() -> bool {
+        false
+    }
+
     fn id(job: u32) -> JobId {
         JobId { worker: 0, job }
     }
@@ -105,13 +116,13 @@ mod tests {
         let mut grants = Grants::new(2);
         (1..=4).for_each(|job| grants.want(id(job), A));
         assert_eq!(
-            (grants.grant_next(), grants.grant_next(), grants.grant_next()),
+            (grants.grant_next(plenty), grants.grant_next(plenty), grants.grant_next(plenty)),
             (Some(id(1)), Some(id(2)), None)
         );
         assert_eq!((grants.slots(), grants.in_use(), grants.waiting()), (2, 2, 2));
         grants.give_back(id(1));
         grants.give_back(id(1));
-        assert_eq!((grants.grant_next(), grants.grant_next()), (Some(id(3)), None));
+        assert_eq!((grants.grant_next(plenty), grants.grant_next(plenty)), (Some(id(3)), None));
     }
 
     #[test]
@@ -119,8 +130,24 @@ mod tests {
         let mut grants = Grants::new(4);
         (1..=3).for_each(|job| grants.want(id(job), A));
         grants.want(id(9), B);
-        let order: Vec<_> = std::iter::from_fn(|| grants.grant_next()).map(|id| id.job).collect();
+        let order: Vec<_> = std::iter::from_fn(|| grants.grant_next(plenty)).map(|id| id.job).collect();
         assert_eq!(order, [1, 9, 2, 3]);
+    }
+
+    #[test]
+    fn short_of_memory_one_job_runs_at_a_time() {
+        let mut grants = Grants::new(3);
+        grants.want(id(1), A);
+        assert_eq!(grants.grant_next(|| panic!("nobody else runs")), Some(id(1)));
+        assert_eq!(grants.grant_next(|| panic!("nobody waits")), None);
+        grants.want(id(2), A);
+        assert_eq!(grants.grant_next(|| true), None);
+        assert_eq!(grants.grant_next(plenty), Some(id(2)));
+        grants.want(id(3), A);
+        grants.give_back(id(1));
+        assert_eq!(grants.grant_next(|| true), None);
+        grants.give_back(id(2));
+        assert_eq!(grants.grant_next(|| true), Some(id(3)));
     }
 
     #[test]
@@ -129,7 +156,7 @@ mod tests {
         grants.want(id(1), A);
         grants.want(id(2), A);
         grants.give_back(id(1));
-        assert_eq!(grants.grant_next(), Some(id(2)));
+        assert_eq!(grants.grant_next(plenty), Some(id(2)));
     }
 
     #[test]
@@ -138,11 +165,11 @@ mod tests {
         for worker in 0..2 {
             (1..=2).for_each(|job| grants.want(JobId { worker, job }, A));
         }
-        assert_eq!(grants.grant_next().map(|id| id.worker), Some(0));
-        assert_eq!(grants.grant_next().map(|id| id.worker), Some(0));
+        assert_eq!(grants.grant_next(plenty).map(|id| id.worker), Some(0));
+        assert_eq!(grants.grant_next(plenty).map(|id| id.worker), Some(0));
         grants.forget_worker(0);
-        assert_eq!(grants.grant_next(), Some(JobId { worker: 1, job: 1 }));
-        assert_eq!(grants.grant_next(), Some(JobId { worker: 1, job: 2 }));
-        assert_eq!(grants.grant_next(), None);
+        assert_eq!(grants.grant_next(plenty), Some(JobId { worker: 1, job: 1 }));
+        assert_eq!(grants.grant_next(plenty), Some(JobId { worker: 1, job: 2 }));
+        assert_eq!(grants.grant_next(plenty), None);
     }
 }

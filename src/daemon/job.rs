@@ -190,8 +190,8 @@ impl Compile {
         Ok(self.workplace.insert(workplace))
     }
 
-    /// Starts the compiler with this PATH.
-    pub fn start(&mut self, path: &OsStr) -> io::Result<Pid> {
+    /// Starts the compiler with this PATH and at most so many bytes of address space.
+    pub fn start(&mut self, path: &OsStr, max_memory: Option<u64>) -> io::Result<Pid> {
         let Some(workplace) = &mut self.workplace else {
             return Err(io::Error::other("the source is not complete"));
         };
@@ -218,6 +218,7 @@ impl Compile {
             new_group: true,
             bound_to_us: true,
             max_file_len: Some(limits::BODY.into()),
+            max_memory,
         };
         let pid = compiler::spawn(&self.program.path, &argv, &environment(path, dir), &start)?;
         self.child = Some(Running(pid));

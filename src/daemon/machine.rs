@@ -86,7 +86,7 @@ fn running_tasks(loadavg: &str) -> Option<u64> {
 }
 
 /// The number behind a name in files such as /proc/meminfo.
-fn kilobytes(text: &str, name: &str) -> Option<u64> {
+pub(super) fn kilobytes(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
 }
 

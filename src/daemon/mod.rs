@@ -6,17 +6,17 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-
-use mio::net::TcpListener;
+use std::io;
+use std::path::Path;
 
 use crate::console;
+use crate::environment;
 use crate::exitcode::ExitCode;
 use crate::logging::{self, Destination, NOTICE};
 use crate::program::{self, Ending};
 use crate::scratch::{self, PrivateDir};
 use crate::sys::process::{self, Fork, Pid};
+use crate::sys::signal::{self, Signal};
 use crate::sys::user::{self, Identity};
 
 pub mod access;
@@ -24,15 +24,21 @@ mod answer;
 pub mod cmdlist;
 mod compilers;
 mod connection;
+mod ending;
 pub mod grants;
 pub mod http;
 mod job;
 pub mod limits;
+mod listening;
 pub mod machine;
+pub mod manager;
+mod memory;
 pub mod message;
 pub mod options;
 pub mod outcome;
+mod pidfile;
 pub mod session;
+mod specs;
 pub mod stats;
 mod stats_server;
 pub mod stream;
@@ -41,7 +47,11 @@ mod worker;
 mod workplace;
 
 use compilers::Compilers;
+use manager::Manager;
+use memory::Memory;
 use options::{LogTo, Mode, Options, Request};
+use pidfile::PidFile;
+use specs::Specs;
 use stream::Stream;
 use worker::Policy;
 
@@ -79,7 +89,7 @@ type Failure = (ExitCode, String);
 
 fn start(options: &Options) -> Result<Ending, Failure> {
     let mode = mode(options);
-    start_logging(options, mode)?;
+    start_logging(options, mode);
     let compilers = Compilers::new(&options.masquerade_dirs, &options.allow_compilers, options.any_compiler)
         .map_err(|reason| (ExitCode::BadArguments, reason))?;
     if !compilers.is_usable() {
@@ -94,17 +104,30 @@ fn start(options: &Options) -> Result<Ending, Failure> {
     if let Err(e) = user::be_nice(options.nice) {
         log::warn!("cannot become nicer by {}: {e}", options.nice);
     }
+    let specs = options.sysroot.as_deref().map(Specs::new).transpose().map_err(|e| {
+        let dir = options.sysroot.as_deref().unwrap_or(Path::new("")).display();
+        (ExitCode::BadArguments, format!("--sysroot: {dir} cannot be used: {e}"))
+    })?;
     let policy = Policy {
         access: options.access.clone(),
         compilers,
+        specs,
         job_lifetime: options.job_lifetime,
-        report: matches!(mode, Mode::Daemon { .. }) && options.stats_port.is_some(),
-        connections: options.connections.share(process::processors().min(options.jobs)),
+        job_memory: options.job_memory,
+        keep_files: environment::switch("DISTCC_SAVE_TEMPS", false),
+        silence: environment::io_timeout().map_err(|reason| (ExitCode::BadArguments, reason))?,
+        report: matches!(mode, Mode::Daemon { .. }) && options.stats_port.is_some() && !options.no_fork,
+        connections: options.connections.share(workers(options)),
     };
     match mode {
         Mode::Daemon { detach } => serve_many(options, detach, &policy),
         Mode::Inetd => serve_one(options, &policy),
     }
+}
+
+/// Worker processes.
+fn workers(options: &Options) -> usize {
+    if options.no_fork { 1 } else { process::processors().min(options.jobs) }
 }
 
 /// Shows what would be served, judged as the user that the daemon becomes.
@@ -141,17 +164,28 @@ fn serve_one(options: &Options, policy: &Policy) -> Result<Ending, Failure> {
     check_scratch()?;
     let io_failed = |e: io::Error| (ExitCode::IoError, format!("cannot serve standard input: {e}"));
     let (stream, peer) = Stream::from_standard_streams().map_err(io_failed)?;
-    worker::run_once(stream, peer, policy).map(Ending::Code).map_err(io_failed)
+    start_lifetime(options);
+    let end = worker::run_once(stream, peer, policy).map_err(io_failed)?;
+    Ok(match end.signal {
+        Some(Signal::ALRM) => Ending::Signal(Signal::ALRM),
+        _ => Ending::Code(end.exit_code),
+    })
 }
 
 fn serve_many(options: &Options, detach: bool, policy: &Policy) -> Result<Ending, Failure> {
     if options.default_access {
         log::info!(target: NOTICE, "no --allow: serving this machine and private networks only ({})", options.access);
     }
-    let listener = listen(options, options.port, "listening")?;
-    let stats_listener =
-        options.stats_port.map(|port| listen(options, port, "stats server listening")).transpose()?;
-    let pid_file = options.pid_file.as_deref().map(PidFile::create).transpose()?;
+    let manager = Manager::from_env();
+    let listeners = listening::for_jobs(options)?;
+    let stats_listener = match options.stats_port {
+        Some(_) if options.no_fork => {
+            log::warn!("--stats has no effect: with --no-fork there is no process that could serve them");
+            None
+        }
+        port => port.map(|port| listening::bind(options, port, "stats server listening")).transpose()?,
+    };
+    let pid_file = pid_file(options)?;
     // Before: a process that has changed its user may not write there. Workers and compilers inherit it.
     options.oom_score_adj.into_iter().for_each(adjust_oom_score);
     drop_privileges(options)?;
@@ -160,37 +194,84 @@ fn serve_many(options: &Options, detach: bool, policy: &Policy) -> Result<Ending
         if let Fork::Parent(daemon) = process::fork(|| ()).map_err(|e| general("cannot fork", &e))? {
             // Written before the start command returns; removed by the daemon.
             if let Some(pid_file) = pid_file {
-                pid_file.write(daemon)?;
-                std::mem::forget(pid_file);
+                write_pid(&pid_file, daemon);
+                pid_file.leave();
             }
             return Ok(Ending::Code(0));
         }
         leave_terminal().map_err(|e| general("cannot leave the terminal", &e))?;
     }
     if let Some(pid_file) = pid_file.as_ref().filter(|_| !detach) {
-        pid_file.write(Pid::current())?;
+        write_pid(pid_file, Pid::current());
     }
     process::raise_file_limit();
     process::keep_freed_memory();
-    job::sweep_left_overs();
-    log::info!(target: NOTICE, "preforking daemon started ({} {})", env!("CARGO_PKG_VERSION"), program::TRIPLE);
+    if !policy.keep_files {
+        job::sweep_left_overs();
+    }
+    let kind = if options.no_fork { "non-forking" } else { "preforking" };
+    log::info!(target: NOTICE, "{kind} daemon started ({} {})", env!("CARGO_PKG_VERSION"), program::TRIPLE);
+    start_lifetime(options);
 
-    let workers = process::processors().min(options.jobs);
-    let stats = stats_listener.map(|listener| (listener, &options.access));
-    let end =
-        supervisor::run(workers, options.jobs, stats).map_err(|e| general("the supervisor failed", &e))?;
-    match end {
-        supervisor::End::Daemon => {
-            drop(pid_file);
-            log::info!(target: NOTICE, "all jobs are done; ended");
+    let ended_by = if options.no_fork {
+        worker::run_alone(listeners, policy, &manager).map_err(|e| general("the daemon failed", &e))?
+    } else {
+        let setup = supervisor::Setup {
+            workers: workers(options),
+            slots: options.jobs,
+            memory: Memory::new(options.min_free_memory),
+            stats: stats_listener.map(|listener| (listener, &options.access)),
+            manager,
+        };
+        match supervisor::run(setup).map_err(|e| general("the supervisor failed", &e))? {
+            supervisor::End::Daemon(signal) => signal,
+            supervisor::End::Worker(line) => {
+                // The file is the supervisor's to remove, and its lock ends with that.
+                pid_file.into_iter().for_each(PidFile::leave);
+                worker::run(listeners, line, policy).map_err(|e| general("a worker failed", &e))?;
+                return Ok(Ending::Code(0));
+            }
         }
-        supervisor::End::Worker(line) => {
-            // The file is the supervisor's to remove.
-            std::mem::forget(pid_file);
-            worker::run(listener, line, policy).map_err(|e| general("a worker failed", &e))?;
+    };
+    drop(pid_file);
+    log::info!(target: NOTICE, "all jobs are done; ended");
+    Ok(match ended_by {
+        // As in stock, whoever started it sees why.
+        Some(Signal::ALRM) => Ending::Signal(Signal::ALRM),
+        _ => Ending::Code(0),
+    })
+}
+
+/// Has the daemon end by itself.
+fn start_lifetime(options: &Options) {
+    if let Some(lifetime) = options.lifetime {
+        signal::alarm(u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX));
+    }
+}
+
+/// As in stock, a pid file that cannot be made is an error in the log, and the daemon serves.
+fn pid_file(options: &Options) -> Result<Option<PidFile>, Failure> {
+    let Some(path) = &options.pid_file else { return Ok(None) };
+    match PidFile::create(path) {
+        Ok(pid_file) => Ok(Some(pid_file)),
+        Err(pidfile::Error::Taken(pid)) => Err((
+            ExitCode::GeneralFailure,
+            format!(
+                "another distccd (process {pid}) has the pid file {}: end that one first, or name another file with --pid-file",
+                path.display()
+            ),
+        )),
+        Err(pidfile::Error::Io(e)) => {
+            log::error!("cannot make the pid file {}: {e}", path.display());
+            Ok(None)
         }
     }
-    Ok(Ending::Code(0))
+}
+
+fn write_pid(pid_file: &PidFile, daemon: Pid) {
+    if let Err(e) = pid_file.write(daemon) {
+        log::error!("cannot write the pid file: {e}");
+    }
 }
 
 /// Only root may make a process safer than it was; that this fails is no reason not to serve.
@@ -204,42 +285,37 @@ fn general(what: &str, error: &io::Error) -> Failure {
     (ExitCode::GeneralFailure, format!("{what}: {error}"))
 }
 
-fn start_logging(options: &Options, mode: Mode) -> Result<(), Failure> {
+fn start_logging(options: &Options, mode: Mode) {
     let destination = match &options.log_to {
-        LogTo::Stderr => Destination::Stderr,
-        LogTo::File(path) => Destination::file(path)
-            .map_err(|e| (ExitCode::IoError, format!("cannot open the log file {}: {e}", path.display())))?,
+        LogTo::Stderr => Destination::stderr(),
+        LogTo::File(path) => Destination::file(path).unwrap_or_else(|e| {
+            console::err(format_args!(
+                "distccd: ERROR: cannot open the log file {}: {e}; logging elsewhere\n",
+                path.display()
+            ));
+            system_log()
+        }),
         // Standard error is the user's terminal there, at the other end of ssh.
         LogTo::Syslog if mode == Mode::Inetd && Destination::syslog().is_err() => {
             logging::start_to("distccd", log::LevelFilter::Error, false, Destination::Stderr);
-            return Ok(());
+            return;
         }
-        LogTo::Syslog => Destination::syslog().unwrap_or_else(|e| {
-            console::err(format_args!(
-                "distccd: no system log ({e}); logging to standard error; name a file with --log-file\n"
-            ));
-            Destination::Stderr
-        }),
+        LogTo::Syslog => system_log(),
     };
     logging::start_to("distccd", options.log_level, options.log_notice, destination);
-    Ok(())
+    if let Some(level) = &options.unknown_level {
+        log::warn!("--log-level: \"{level}\" is not a level; there are error, warning, notice, info, debug");
+    }
 }
 
-/// `what` is how the log's line about it begins.
-fn listen(options: &Options, port: u16, what: &str) -> Result<TcpListener, Failure> {
-    let bad = |reason: String| (ExitCode::BindFailed, reason);
-    let mut failure = None;
-    for address in options::listen_addresses(options, port).map_err(bad)? {
-        match TcpListener::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener))) {
-            Ok((address, listener)) => {
-                let (ip, port) = (address.ip(), address.port());
-                log::info!(target: NOTICE, "{what} on {ip}:{port}");
-                return Ok(listener);
-            }
-            Err(e) => failure = Some(format!("bind of {}:{} failed: {e}", address.ip(), address.port())),
-        }
-    }
-    Err(bad(failure.unwrap_or_else(|| "there is no address to listen on".to_owned())))
+/// The system's log, or standard error where there is none.
+fn system_log() -> Destination {
+    Destination::syslog().unwrap_or_else(|e| {
+        console::err(format_args!(
+            "distccd: no system log ({e}); logging to standard error; name a file with --log-file\n"
+        ));
+        Destination::stderr()
+    })
 }
 
 /// Users that a daemon becomes when none is named: those of the distributions' packages.
@@ -276,34 +352,4 @@ fn leave_terminal() -> io::Result<()> {
     process::new_session()?;
     crate::sys::file::close_standard_streams()?;
     std::env::set_current_dir("/")
-}
-
-/// The file with the supervisor's pid, made before privileges are dropped, removed when the daemon ends.
-struct PidFile {
-    path: PathBuf,
-    file: File,
-}
-
-impl PidFile {
-    fn create(path: &Path) -> Result<PidFile, Failure> {
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let file = File::create(&path)
-            .map_err(|e| (ExitCode::IoError, format!("cannot make the pid file {}: {e}", path.display())))?;
-        Ok(PidFile { path, file })
-    }
-
-    fn write(&self, daemon: Pid) -> Result<(), Failure> {
-        (&self.file).write_all(format!("{}\n", daemon.number()).as_bytes()).map_err(|e| {
-            (ExitCode::IoError, format!("cannot write the pid file {}: {e}", self.path.display()))
-        })
-    }
-}
-
-impl Drop for PidFile {
-    fn drop(&mut self) {
-        // A directory that the daemon's user may not write to keeps an empty file, as with stock.
-        if std::fs::remove_file(&self.path).is_err() {
-            let _ = self.file.set_len(0);
-        }
-    }
 }

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -21,28 +20,31 @@ pub const HELP: &str = "\
 Usage: distccd --daemon [OPTIONS]
 
 Modes:
-  --daemon                 serve until told to end
-  --no-detach              ... in the foreground
+  --daemon                 serve until told to end; --no-detach: in the foreground
+  --no-fork                ... in a single process, one job at a time
   --inetd                  serve one job on standard input and output, for inetd and ssh
+  --lifetime SECONDS       end after that time
 Jobs:
   -j, --jobs N             compilers at once (default: processors + 2)
   -N, --nice N             be so much nicer (default 5)
   --job-lifetime SECONDS   stop compilers that run longer (default: never)
+  --job-memory MB          what a compiler may take of memory (default: everything)
+  --min-free-mem PERCENT   with less memory available one job runs at a time (default 5; 0: never)
   --masquerade-dir DIR     allow the compilers named in DIR, besides /usr/lib/distcc
   --allow-compiler GLOB    allow compilers whose names match, such as 'gcc-*'
   --list-compilers         show what would be served, and by which rule
   --enable-tcp-insecure    allow any program in PATH as a compiler
+  --sysroot DIR            allow -specs=FILE where DIR has that file
 Network:
   -p, --port N             default 3632; 0 takes a free one and logs it
   --listen ADDRESS         default: all addresses
   -a, --allow ADDR[/BITS]  serve these clients; several are possible
   --max-connections N      in all (default 4000); --max-connections-per-client N (default 2000)
-  --stats                  statistics over HTTP for the same clients; also /metrics and /jobs
-  --stats-port N           default 3633
+  --stats                  statistics over HTTP for the same clients; --stats-port N (default 3633)
   --allow-private          serve private networks and this machine (the default without --allow)
 Process:
   --user NAME              become NAME when started as root (default distccd, distcc or nobody)
-  -P, --pid-file FILE
+  -P, --pid-file FILE      also keeps a second daemon with the same file from starting
   --oom-score-adj N        which processes go first when memory runs short (-1000 to 1000)
 Log:
   --log-file FILE, --log-stderr; default: the system log
@@ -85,8 +87,18 @@ pub struct Options {
     pub jobs: usize,
     /// Niceness to add.
     pub nice: i32,
+    /// Serve from a single process, one job at a time.
+    pub no_fork: bool,
+    /// End after this time.
+    pub lifetime: Option<Duration>,
     /// The longest a compiler may run.
     pub job_lifetime: Option<Duration>,
+    /// Address space of a compiler, in bytes.
+    pub job_memory: Option<u64>,
+    /// With less of the memory available, in percent, only one job runs at a time; 0 for no such limit.
+    pub min_free_memory: u8,
+    /// Where the files are that `-specs=` may name.
+    pub sysroot: Option<PathBuf>,
     /// Directories that name allowed compilers, besides the default ones.
     pub masquerade_dirs: Vec<PathBuf>,
     /// Patterns of compiler names that are allowed besides.
@@ -117,6 +129,8 @@ pub struct Options {
     pub log_level: LevelFilter,
     /// Whether records of the level between info and warning are logged.
     pub log_notice: bool,
+    /// A `--log-level` that is none: worth a warning, as in stock, and no reason not to serve.
+    pub unknown_level: Option<String>,
 }
 
 /// What the command line asks for.
@@ -134,9 +148,9 @@ pub enum Request {
     NotBuiltYet(&'static str),
 }
 
-/// Options of stock that a later version brings; those with a value are of no use to a script without the
-/// mode, too.
-const LATER: [&str; 5] = ["--no-fork", "--zeroconf", "--auth", "--lifetime", "--show-principal"];
+/// Options of stock for authentication with GSSAPI, which this daemon does not have. Who asks for it must not get
+/// a daemon that serves without, so they are errors, as in a stock daemon that is built without it.
+const GSSAPI: [&str; 4] = ["--auth", "--show-principal", "--blacklist", "--whitelist"];
 
 /// The port for statistics, where none is named.
 const DEFAULT_STATS_PORT: u16 = 3633;
@@ -144,27 +158,42 @@ const DEFAULT_STATS_PORT: u16 = 3633;
 /// The range of `--jobs`.
 const MAX_JOBS: usize = 10_000;
 
+/// The most for `--job-memory`: more than any machine has, and far from overflow in bytes.
+const MAX_MEGABYTES: i64 = 1 << 30;
+
 /// Reads the command line.
 ///
 /// # Errors
 /// `WORD: reason`, for stock's message `distccd: ERROR: WORD: reason`.
 pub fn parse(args: &[OsString]) -> Result<Request, String> {
-    let mut args = Arguments::from_vec(args.to_vec());
+    // What stands behind "--" is no option, and so ignored.
+    let options = args.split(|word| word == "--").next().unwrap_or_default();
+    let mut args = Arguments::from_vec(options.to_vec());
     if args.contains("--help") {
         return Ok(Request::Help);
     }
     if args.contains("--version") {
         return Ok(Request::Version);
     }
-    for word in LATER {
-        if args.contains(word) {
-            return Ok(Request::NotBuiltYet(word));
-        }
+    if args.contains("--zeroconf") {
+        return Ok(Request::NotBuiltYet("--zeroconf"));
+    }
+    let is_gssapi = |word: &&OsString| {
+        GSSAPI
+            .iter()
+            .any(|name| word.as_encoded_bytes().split(|b| *b == b'=').next() == Some(name.as_bytes()))
+    };
+    if let Some(word) = options.iter().find(is_gssapi) {
+        return Err(format!(
+            "{}: there is no authentication with GSSAPI here; limit who is served with --allow and a firewall, or let clients come through ssh",
+            printable(word)
+        ));
     }
     // --no-fifo has had no effect for twenty years, but stands in scripts.
     args.contains("--no-fifo");
     let list_compilers = args.contains("--list-compilers");
     let wizard = args.contains(["-W", "--wizard"]);
+    let no_fork = args.contains("--no-fork") || wizard;
     let (inetd, daemon) = (args.contains("--inetd"), args.contains("--daemon"));
     let mode = match (inetd, args.contains("--no-detach") || wizard) {
         (true, _) => Mode::Inetd,
@@ -179,10 +208,17 @@ pub fn parse(args: &[OsString]) -> Result<Request, String> {
     let port = port(&mut args, ["-p", "--port"])?.unwrap_or(DEFAULT_PORT);
     let stats_port = port_of_stats(&mut args)?;
     let nice = number(&mut args, ["-N", "--nice"])?.unwrap_or(5).clamp(-20, 19) as i32;
-    let job_lifetime = number(&mut args, ["--job-lifetime", "--job-lifetime"])?
-        .and_then(|seconds| u64::try_from(seconds).ok())
-        .filter(|seconds| *seconds > 0)
-        .map(Duration::from_secs);
+    let lifetime = seconds(&mut args, "--lifetime")?;
+    let job_lifetime = seconds(&mut args, "--job-lifetime")?;
+    let job_memory = match number(&mut args, ["--job-memory", "--job-memory"])? {
+        None => None,
+        Some(megabytes) if (1..=MAX_MEGABYTES).contains(&megabytes) => Some((megabytes as u64) << 20),
+        Some(_) => return Err(format!("--job-memory: must be from 1 to {MAX_MEGABYTES} (MB)")),
+    };
+    let min_free_memory = match number(&mut args, ["--min-free-mem", "--min-free-mem"])?.unwrap_or(5) {
+        percent @ 0..=100 => percent as u8,
+        _ => return Err("--min-free-mem: must be from 0 to 100 (percent)".to_owned()),
+    };
 
     let allow: Vec<String> = all(&mut args, ["-a", "--allow"])?;
     let mut access = Access::parse(allow.iter().map(String::as_str))?;
@@ -205,10 +241,10 @@ pub fn parse(args: &[OsString]) -> Result<Request, String> {
     let log_file: Option<PathBuf> = last(&mut args, "--log-file")?;
     let level: Option<String> = last(&mut args, "--log-level")?;
     let verbose = args.contains("--verbose") || wizard;
-    let (log_level, log_notice) = match (verbose, level) {
-        (true, _) => (LevelFilter::Debug, true),
-        (false, None) => (LevelFilter::Warn, true),
-        (false, Some(name)) => log_level(&name)?,
+    let unknown_level = level.clone().filter(|name| log_level(name).is_none());
+    let (log_level, log_notice) = match verbose {
+        true => (LevelFilter::Debug, true),
+        false => level.as_deref().and_then(log_level).unwrap_or((LevelFilter::Warn, true)),
     };
 
     let options = Options {
@@ -216,7 +252,12 @@ pub fn parse(args: &[OsString]) -> Result<Request, String> {
         mode_is_given: inetd || daemon || wizard,
         jobs,
         nice,
+        no_fork,
+        lifetime,
         job_lifetime,
+        job_memory,
+        min_free_memory,
+        sysroot: last(&mut args, "--sysroot")?,
         masquerade_dirs: all(&mut args, ["--masquerade-dir", "--masquerade-dir"])?,
         allow_compilers: all(&mut args, ["--allow-compiler", "--allow-compiler"])?,
         any_compiler: args.contains("--enable-tcp-insecure") | args.contains("--make-me-a-botnet"),
@@ -237,6 +278,7 @@ pub fn parse(args: &[OsString]) -> Result<Request, String> {
         },
         log_level,
         log_notice,
+        unknown_level,
     };
     // Words that are no options are ignored, as in stock.
     match args.finish().iter().find(|word| word.as_encoded_bytes().starts_with(b"-")) {
@@ -247,8 +289,8 @@ pub fn parse(args: &[OsString]) -> Result<Request, String> {
 }
 
 /// The level, and whether "notice" is shown, from the names of syslog.
-fn log_level(name: &str) -> Result<(LevelFilter, bool), String> {
-    Ok(match name {
+fn log_level(name: &str) -> Option<(LevelFilter, bool)> {
+    Some(match name {
         "emerg" | "emergency" | "alert" | "crit" | "critical" | "err" | "error" => {
             (LevelFilter::Error, false)
         }
@@ -256,11 +298,7 @@ fn log_level(name: &str) -> Result<(LevelFilter, bool), String> {
         "note" | "notice" => (LevelFilter::Warn, true),
         "info" => (LevelFilter::Info, true),
         "debug" => (LevelFilter::Debug, true),
-        _ => {
-            return Err(format!(
-                "--log-level: \"{name}\" is not a level; there are error, warning, notice, info, debug"
-            ));
-        }
+        _ => return None,
     })
 }
 
@@ -275,6 +313,12 @@ fn port(args: &mut Arguments, names: [&'static str; 2]) -> Result<Option<u16>, S
     u16::try_from(port)
         .map(Some)
         .map_err(|_| format!("{}: must be from 1 to 65535, or 0 for a free one", names[1]))
+}
+
+/// A time, where 0 and less mean none, as in stock.
+fn seconds(args: &mut Arguments, name: &'static str) -> Result<Option<Duration>, String> {
+    let seconds = number(args, [name, name])?.and_then(|seconds| u32::try_from(seconds).ok());
+    Ok(seconds.filter(|seconds| *seconds > 0).map(|seconds| Duration::from_secs(seconds.into())))
 }
 
 fn number(args: &mut Arguments, names: [&'static str; 2]) -> Result<Option<i64>, String> {
@@ -305,18 +349,6 @@ fn all<T: FromStr<Err = Infallible>>(
         pico_args::Error::OptionWithoutAValue(name) => format!("{name}: missing argument"),
         other => format!("{}: {other}", names[1]),
     })
-}
-
-/// The addresses to bind for this port, best first: every address of this machine through one dual-stack socket where there
-/// is IPv6.
-pub fn listen_addresses(options: &Options, port: u16) -> Result<Vec<SocketAddr>, String> {
-    use std::net::{Ipv4Addr, Ipv6Addr, ToSocketAddrs};
-
-    let Some(name) = &options.listen else {
-        return Ok(vec![(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()]);
-    };
-    let found = (name.trim_start_matches('[').trim_end_matches(']'), port).to_socket_addrs();
-    found.map(Iterator::collect).map_err(|e| format!("--listen {name}: {e}"))
 }
 
 #[cfg(test)]
@@ -380,7 +412,31 @@ mod tests {
     fn the_wizard_wants_to_see_everything() {
         let options = options("--wizard");
         assert_eq!(options.mode, Mode::Daemon { detach: false });
+        assert!(options.no_fork);
         assert_eq!((options.log_to, options.log_level), (LogTo::Stderr, LevelFilter::Debug));
+    }
+
+    #[test]
+    fn memory_and_time_have_units() {
+        let all = options("--job-memory 512 --min-free-mem 10 --lifetime 7 --job-lifetime -1 --sysroot=/s");
+        assert_eq!((all.job_memory, all.min_free_memory), (Some(512 << 20), 10));
+        assert_eq!((all.lifetime, all.job_lifetime), (Some(Duration::from_secs(7)), None));
+        assert_eq!(all.sysroot, Some("/s".into()));
+        let all = options("--daemon");
+        assert_eq!((all.job_memory, all.min_free_memory, all.lifetime, all.no_fork), (None, 5, None, false));
+    }
+
+    #[test]
+    fn an_unknown_level_is_only_worth_a_warning() {
+        let all = options("--log-level loud");
+        assert_eq!(all.unknown_level.as_deref(), Some("loud"));
+        assert_eq!((all.log_level, all.log_notice), (LevelFilter::Warn, true));
+        assert_eq!(options("--log-level alert").unknown_level, None);
+    }
+
+    #[test]
+    fn behind_two_dashes_nothing_is_an_option() {
+        assert_eq!(options("--daemon -- --help --bogus").mode, Mode::Daemon { detach: true });
     }
 
     #[test]
@@ -393,7 +449,10 @@ mod tests {
             ("--stats-port 65536", "--stats-port"),
             ("--jobs 0", "--jobs"),
             ("--allow 10.0.0.0/40", "10.0.0.0/40"),
-            ("--log-level loud", "loud"),
+            ("--min-free-mem 101", "--min-free-mem"),
+            ("--job-memory 0", "--job-memory"),
+            ("--auth", "GSSAPI"),
+            ("--whitelist=x", "GSSAPI"),
         ] {
             let error = parse_words(words).unwrap_err();
             assert!(error.contains(part), "{words}: {error}");

@@ -15,20 +15,22 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token};
 
 use crate::daemon::access::Access;
+use crate::daemon::ending;
 use crate::daemon::grants::{Grants, JobId};
 use crate::daemon::job;
+use crate::daemon::manager::Manager;
+use crate::daemon::memory::Memory;
 use crate::daemon::message::{self, Report, ToSupervisor, ToWorker};
 use crate::daemon::stats::{Gauges, Stats};
 use crate::daemon::stats_server::StatsServer;
-use crate::logging::{self, NOTICE};
 use crate::sys::file;
 use crate::sys::process::{self, Fork, Pid, WaitStatus};
 use crate::sys::signal::{self, Signal, SignalPipe};
 
 /// Which process one finds oneself in.
 pub enum End {
-    /// The supervisor: the daemon has ended.
-    Daemon,
+    /// The supervisor: the daemon has ended, because of this signal.
+    Daemon(Option<Signal>),
     /// A new worker, with its line to the supervisor.
     Worker(OwnedFd),
 }
@@ -40,18 +42,33 @@ const SETTLED: Duration = Duration::from_secs(10);
 /// The longest wait before a failing worker is started again.
 const MAX_DELAY: Duration = Duration::from_secs(30);
 
-/// Runs `workers` processes that share `slots` compile slots. With `stats`, serves statistics there to whom
-/// it allows.
-pub fn run(workers: usize, slots: usize, stats: Option<(TcpListener, &Access)>) -> io::Result<End> {
-    let mut supervisor = Supervisor::new(workers, slots, stats)?;
+/// What it has to supervise, and with what.
+pub struct Setup<'a> {
+    /// How many worker processes.
+    pub workers: usize,
+    /// How many compile slots they share.
+    pub slots: usize,
+    /// When no further job is to start.
+    pub memory: Memory,
+    /// Where to serve statistics, and to whom.
+    pub stats: Option<(TcpListener, &'a Access)>,
+    /// Whom to tell.
+    pub manager: Manager,
+}
+
+/// Starts the workers and looks after them.
+pub fn run(setup: Setup) -> io::Result<End> {
+    let workers = setup.workers;
+    let mut supervisor = Supervisor::new(setup)?;
     for place in 0..workers {
         if let Some(line) = supervisor.start_worker(place)? {
             return Ok(End::Worker(line));
         }
     }
+    supervisor.manager.ready();
     match supervisor.serve()? {
         Some(line) => Ok(End::Worker(line)),
-        None => Ok(End::Daemon),
+        None => Ok(End::Daemon(supervisor.ended_by)),
     }
 }
 
@@ -60,9 +77,11 @@ struct Supervisor {
     signals: SignalPipe,
     places: Vec<Place>,
     grants: Grants,
+    memory: Memory,
     stats: Option<StatsServer>,
-    draining: bool,
-    stopping: bool,
+    manager: Manager,
+    /// The first signal to end: from then on it drains.
+    ended_by: Option<Signal>,
 }
 
 /// One of the places for workers.
@@ -84,9 +103,10 @@ struct Running {
 }
 
 impl Supervisor {
-    fn new(workers: usize, slots: usize, stats: Option<(TcpListener, &Access)>) -> io::Result<Supervisor> {
+    fn new(setup: Setup) -> io::Result<Supervisor> {
+        let Setup { workers, slots, memory, stats, manager } = setup;
         let poll = Poll::new()?;
-        let signals = SignalPipe::new(&[Signal::CHLD, Signal::TERM, Signal::INT, Signal::HUP])?;
+        let signals = SignalPipe::new(&[Signal::CHLD, Signal::TERM, Signal::INT, Signal::HUP, Signal::ALRM])?;
         poll.registry().register(&mut SourceFd(&signals.as_fd().as_raw_fd()), SIGNALS, Interest::READABLE)?;
         let serve =
             |(listener, access): (_, &Access)| StatsServer::new(listener, access.clone(), poll.registry());
@@ -97,9 +117,10 @@ impl Supervisor {
             signals,
             places: (0..workers).map(|_| place()).collect(),
             grants: Grants::new(slots),
+            memory,
             stats,
-            draining: false,
-            stopping: false,
+            manager,
+            ended_by: None,
         })
     }
 
@@ -125,7 +146,7 @@ impl Supervisor {
 
     fn serve(&mut self) -> io::Result<Option<OwnedFd>> {
         let mut events = Events::with_capacity(64);
-        while !self.draining || self.places.iter().any(|place| place.worker.is_some()) {
+        while !self.draining() || self.places.iter().any(|place| place.worker.is_some()) {
             match self.poll.poll(&mut events, self.timeout()) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 result => result?,
@@ -158,10 +179,15 @@ impl Supervisor {
         Ok(None)
     }
 
+    fn draining(&self) -> bool {
+        self.ended_by.is_some()
+    }
+
     fn timeout(&self) -> Option<Duration> {
-        let restarts = self.places.iter().filter_map(|place| place.restart.filter(|_| !self.draining));
+        let restarts = self.places.iter().filter_map(|place| place.restart.filter(|_| !self.draining()));
         let stats = self.stats.as_ref().and_then(StatsServer::deadline);
-        let first = restarts.chain(stats).min()?;
+        let memory = self.memory.deadline().filter(|_| self.grants.may_grant());
+        let first = restarts.chain(stats).chain(memory).min()?;
         Some(first.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
     }
 
@@ -184,7 +210,7 @@ impl Supervisor {
 
     fn due(&self) -> Vec<usize> {
         let now = Instant::now();
-        let due = |place: &Place| !self.draining && place.restart.is_some_and(|at| at <= now);
+        let due = |place: &Place| !self.draining() && place.restart.is_some_and(|at| at <= now);
         (0..self.places.len()).filter(|at| due(&self.places[*at])).collect()
     }
 
@@ -203,8 +229,7 @@ impl Supervisor {
 
     /// A log file that has been moved away is made anew, by every process that writes it.
     fn reopen_log(&self) {
-        logging::reopen();
-        log::info!(target: NOTICE, "signal 1: the log file is opened again");
+        ending::reopen_log(&self.manager);
         for worker in self.places.iter().filter_map(|place| place.worker.as_ref()) {
             let _ = worker.pid.kill(Signal::HUP);
         }
@@ -212,13 +237,10 @@ impl Supervisor {
 
     /// The first signal lets running jobs finish, the second does not.
     fn end(&mut self, signal: Signal) {
-        self.stopping = self.draining;
-        self.draining = true;
-        let message = if self.stopping { ToWorker::Stop } else { ToWorker::Drain };
-        match self.stopping {
-            false => log::info!(target: NOTICE, "signal {}: finishing the running jobs", signal.number()),
-            true => log::info!(target: NOTICE, "signal {}: ending at once", signal.number()),
-        }
+        let at_once = self.draining();
+        ending::announce(signal, at_once, &self.manager);
+        self.ended_by.get_or_insert(signal);
+        let message = if at_once { ToWorker::Stop } else { ToWorker::Drain };
         for place in 0..self.places.len() {
             self.tell(place, message);
         }
@@ -227,6 +249,7 @@ impl Supervisor {
     fn worker_ended(&mut self, pid: Pid, status: WaitStatus) {
         let ended = |place: &Place| place.worker.as_ref().is_some_and(|worker| worker.pid == pid);
         let Some(at) = self.places.iter().position(ended) else { return };
+        let draining = self.draining();
         // What it said before it died counts: it may have given slots back.
         self.hear(at);
         self.count(|stats| stats.forget_worker(at));
@@ -240,7 +263,7 @@ impl Supervisor {
             let _ = group.kill_group(Signal::KILL);
         }
         job::sweep(worker.pid);
-        if self.draining {
+        if draining {
             return;
         }
         match status.signal() {
@@ -293,7 +316,9 @@ impl Supervisor {
     }
 
     fn grant(&mut self) {
-        while let Some(JobId { worker, job }) = self.grants.grant_next() {
+        while let Some(JobId { worker, job }) =
+            self.grants.grant_next(|| self.memory.is_short(Instant::now()))
+        {
             self.tell(worker, ToWorker::Grant(job));
         }
     }

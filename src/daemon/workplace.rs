@@ -204,16 +204,18 @@ pub struct Workplaces {
     unused: Vec<(Workplace, Instant)>,
     /// Compilers can open their standard input by name.
     in_memory: bool,
+    /// Each is left behind as it is, for somebody to look into (`DISTCC_SAVE_TEMPS`).
+    kept: bool,
 }
 
 impl Workplaces {
-    /// None yet.
-    pub fn new() -> Workplaces {
+    /// None yet. Those that are `kept` serve one job each, with the source in a file, and stay for somebody to look into.
+    pub fn new(kept: bool) -> Workplaces {
         let in_memory = Path::new(STANDARD_INPUT).parent().is_some_and(Path::exists);
         if !in_memory {
             log::info!("sources go through files, because /proc is not mounted");
         }
-        Workplaces { unused: Vec::new(), in_memory }
+        Workplaces { unused: Vec::new(), in_memory: in_memory && !kept, kept }
     }
 
     /// One for a source with this extension.
@@ -223,12 +225,16 @@ impl Workplaces {
             None => Workplace::new(self.in_memory)?,
         };
         workplace.extension = extension;
+        if self.kept {
+            log::info!("the job's files stay in {} (DISTCC_SAVE_TEMPS)", workplace.path().display());
+            workplace.dir.keep();
+        }
         Ok(workplace)
     }
 
     /// Takes one back whose compiler has come to its end by itself, or never ran.
     pub fn give_back(&mut self, mut workplace: Workplace) {
-        if !workplace.clear() || self.unused.len() == KEPT {
+        if self.kept || !workplace.clear() || self.unused.len() == KEPT {
             return;
         }
         let kept: u64 = self.unused.iter().map(|(unused, _)| unused.memory_len).sum();
@@ -260,7 +266,7 @@ mod tests {
     use super::*;
 
     fn workplaces() -> Workplaces {
-        Workplaces { unused: Vec::new(), in_memory: true }
+        Workplaces { unused: Vec::new(), in_memory: true, kept: false }
     }
 
     /// What a compiler with this workplace would read.

@@ -1,6 +1,6 @@
-//! Record locks (`fcntl`), which the stock programs use on the same files.
+//! Record locks (`fcntl`), which the stock programs use on the same files, and locks that outlive a fork (`flock`).
 //!
-//! Such a lock belongs to the process and dies with it. It is also lost when the process closes *any*
+//! A record lock belongs to the process and dies with it. It is also lost when the process closes *any*
 //! descriptor of the file, so a file is opened once and the lock lives as long as that `File`.
 
 use std::fs::File;
@@ -31,6 +31,17 @@ pub fn try_lock(file: &File, range: Range) -> io::Result<bool> {
 /// Takes an exclusive lock, waiting in the kernel for it. A signal ends the wait with `Interrupted`.
 pub fn wait_lock(file: &File, range: Range) -> io::Result<()> {
     set_lock(file, range, libc::F_SETLKW)
+}
+
+/// Takes an exclusive lock that belongs to the open file: to this process and those it forks, until the last of them
+/// has closed it. False means that another open file of the same name holds it.
+pub fn try_lock_for_family(file: &File) -> io::Result<bool> {
+    // SAFETY: flock takes integers only.
+    match cvt(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }) {
+        Ok(_) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(e) => Err(e),
+    }
 }
 
 fn set_lock(file: &File, range: Range, command: libc::c_int) -> io::Result<()> {

@@ -120,6 +120,8 @@ pub struct Command<'a> {
     pub no_core: bool,
     /// The largest file it may write, in bytes.
     pub max_file_len: Option<u64>,
+    /// The most address space it and each program that it starts may have, in bytes.
+    pub max_memory: Option<u64>,
 }
 
 /// What the child needs, prepared beforehand: between clone and exec it shares our memory and must not
@@ -134,6 +136,7 @@ struct ChildPlan {
     die_with_parent: bool,
     no_core: bool,
     max_file_len: Option<libc::rlim_t>,
+    max_memory: Option<libc::rlim_t>,
     parent: libc::pid_t,
     /// The error of the step that failed, left here by the child.
     errno: libc::c_int,
@@ -159,6 +162,7 @@ impl Command<'_> {
             die_with_parent: self.die_with_parent,
             no_core: self.no_core,
             max_file_len: self.max_file_len.map(|len| len as libc::rlim_t),
+            max_memory: self.max_memory.map(|len| len as libc::rlim_t),
             parent: Pid::current().0,
             errno: 0,
         };
@@ -217,13 +221,15 @@ unsafe fn become_program(plan: &ChildPlan) -> Result<std::convert::Infallible, l
             let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
             done(libc::setrlimit(libc::RLIMIT_CORE, &none))?;
         }
-        if let Some(len) = plan.max_file_len {
+        for (resource, most) in [(libc::RLIMIT_FSIZE, plan.max_file_len), (libc::RLIMIT_AS, plan.max_memory)]
+        {
+            let Some(most) = most else { continue };
             // A lower limit that we live under ourselves stays: it cannot be raised.
             let mut limit: libc::rlimit = std::mem::zeroed();
-            done(libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit))?;
-            limit.rlim_max = limit.rlim_max.min(len);
+            done(libc::getrlimit(resource, &mut limit))?;
+            limit.rlim_max = limit.rlim_max.min(most);
             limit.rlim_cur = limit.rlim_cur.min(limit.rlim_max);
-            done(libc::setrlimit(libc::RLIMIT_FSIZE, &limit))?;
+            done(libc::setrlimit(resource, &limit))?;
         }
         for (target, fd) in (0..).zip(plan.stdio) {
             if let Some(fd) = fd {
@@ -352,6 +358,17 @@ pub fn return_freed_memory() {
 /// Blocks up to this size, and so much free memory at the end of the heap, are kept.
 #[cfg(target_env = "gnu")]
 const KEPT_BLOCK: libc::c_int = 16 << 20;
+
+/// Microseconds of the clock that never goes back, as a service manager wants them.
+pub fn monotonic_micros() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` lives through the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    // The fields' widths differ between systems.
+    #[allow(clippy::unnecessary_cast)]
+    let (seconds, nanos) = (now.tv_sec as u64, now.tv_nsec as u64);
+    seconds * 1_000_000 + nanos / 1000
+}
 
 /// Processors that this process may run on, at least 1.
 pub fn processors() -> usize {

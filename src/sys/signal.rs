@@ -22,6 +22,8 @@ impl Signal {
     pub const TERM: Signal = Signal(libc::SIGTERM);
     /// The terminal has gone; for a daemon: look at your files anew.
     pub const HUP: Signal = Signal(libc::SIGHUP);
+    /// A timer of this process has run out ([`alarm`]).
+    pub const ALRM: Signal = Signal(libc::SIGALRM);
     /// A child has changed its state.
     pub const CHLD: Signal = Signal(libc::SIGCHLD);
     /// Cannot be handled: the process ends.
@@ -235,6 +237,12 @@ pub(super) unsafe fn reset_in_child() {
         libc::sigemptyset(&mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
     }
+}
+
+/// Has the kernel send [`Signal::ALRM`] to this process in `seconds`; its forks do not inherit that.
+pub fn alarm(seconds: u32) {
+    // SAFETY: takes an integer and touches nothing of ours.
+    unsafe { libc::alarm(seconds) };
 }
 
 /// Sleeps until `time` has passed or a signal comes.

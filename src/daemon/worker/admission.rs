@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mio::Token;
 
-use super::{LISTENER, Worker};
+use super::{Worker, listener_token};
 use crate::daemon::connection::Connection;
 use crate::daemon::limits::Connections;
 use crate::daemon::message::Report;
@@ -22,14 +22,16 @@ const LAST_CHANCE: Duration = Duration::from_secs(10);
 
 impl Worker<'_> {
     /// Accepts one connection; the next comes with the next turn, so that other workers get theirs.
-    pub(super) fn accept(&mut self) {
-        let Some(listener) = &self.listener else { return };
+    pub(super) fn accept(&mut self, at: usize) {
+        let Some(listener) = self.listeners.get(at) else { return };
         let (stream, peer) = match listener.accept() {
             Ok(accepted) => accepted,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
             Err(e) => {
                 match e.kind() {
-                    io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => self.again(LISTENER),
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {
+                        self.again(listener_token(at))
+                    }
                     // Another worker has been told to drain before us.
                     io::ErrorKind::InvalidInput => {}
                     // Descriptors or memory are short. An edge-triggered event for those who wait does not come
@@ -42,7 +44,7 @@ impl Worker<'_> {
                 return;
             }
         };
-        self.again(LISTENER);
+        self.again(listener_token(at));
         let _ = stream.set_nodelay(true);
         self.admit(Stream::Tcp(stream), Peer::Tcp(peer));
     }
@@ -51,7 +53,7 @@ impl Worker<'_> {
     pub(super) fn admit(&mut self, mut stream: Stream, peer: Peer) {
         if !self.policy.allows(peer) {
             self.complain(format_args!("connection from client '{peer}' denied by access list"));
-            self.exit_code = ExitCode::AccessDenied as u8;
+            self.end.exit_code = ExitCode::AccessDenied as u8;
             self.report(|| Report::Denied);
             return;
         }
@@ -65,10 +67,10 @@ impl Worker<'_> {
         self.next_id = self.next_id.wrapping_add(1);
         if let Err(e) = stream.register(self.poll.registry(), Token(id as usize)) {
             log::warn!("cannot watch a connection: {e}");
-            self.exit_code = ExitCode::IoError as u8;
+            self.end.exit_code = ExitCode::IoError as u8;
             return;
         }
-        self.connections.insert(id, Connection::new(stream, peer));
+        self.connections.insert(id, Connection::new(stream, peer, self.policy.silence));
         self.report(|| Report::Accepted(id));
         // The request usually lies there already.
         self.serve(id);
@@ -104,7 +106,7 @@ impl Worker<'_> {
     pub(super) fn drain(&mut self) {
         self.draining = true;
         // Closing is not enough: the supervisor has the socket too, and the kernel would go on accepting for it.
-        if let Some(listener) = self.listener.take() {
+        for listener in self.listeners.drain(..) {
             file::stop_listening(listener.as_fd());
         }
         // Who is still sending has a last chance.

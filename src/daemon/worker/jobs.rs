@@ -8,7 +8,7 @@ use mio::Token;
 use super::memory::Decision;
 use super::{FOREVER, Worker};
 use crate::args;
-use crate::daemon::connection::{Connection, Next, SILENCE};
+use crate::daemon::connection::{Connection, Next};
 use crate::daemon::job::{self, Compile};
 use crate::daemon::message::{Report, ToSupervisor};
 use crate::daemon::outcome::{Outcome, Refusal, Summary};
@@ -58,7 +58,7 @@ impl Worker<'_> {
                     connection.tally.received += count as u64;
                     if connection.session.stage() == Stage::Receiving && !self.draining {
                         let last = connection.started + LONGEST_REQUEST;
-                        connection.deadline = last.min(Instant::now() + SILENCE);
+                        connection.deadline = last.min(Instant::now() + connection.silence);
                     }
                     let next = if direct {
                         self.received_directly(id, connection, count)
@@ -171,8 +171,10 @@ impl Worker<'_> {
         if self.draining {
             return Err(Refusal::new(ExitCode::Busy, "this server is shutting down".to_owned()));
         }
+        let specs = |name: &[u8]| self.policy.specs.as_ref()?.find(name);
         // Not the code of a compiler that is not allowed: our clients leave the compiler alone after that one.
-        let command = args::check(argv).map_err(|e| Refusal::new(ExitCode::BadArguments, e.to_string()))?;
+        let command = args::check_with_specs(argv, &specs)
+            .map_err(|e| Refusal::new(ExitCode::BadArguments, e.to_string()))?;
         let program = self.policy.compilers.resolve(command.compiler())?;
         connection.compile = Some(Compile::new(command, program, version));
         Ok(())
@@ -221,7 +223,7 @@ impl Worker<'_> {
         let finished = self.answers.finish_source(compile, &mut self.workplaces);
         self.room = before - compile.memory;
         finished.map_err(|e| refused("store the source", &e))?.map_err(Outcome::BadRequest)?;
-        let pid = compile.start(self.policy.compilers.path()).map_err(|e| {
+        let pid = compile.start(self.policy.compilers.path(), self.policy.job_memory).map_err(|e| {
             Outcome::Refused(Refusal::new(ExitCode::CompilerMissing, format!("cannot run the compiler: {e}")))
         })?;
         connection.session.compiling();
@@ -289,7 +291,7 @@ impl Worker<'_> {
         };
         reply.linger = linger;
         connection.reply = Some(reply);
-        connection.deadline = Instant::now() + SILENCE;
+        connection.deadline = Instant::now() + connection.silence;
         connection.write()
     }
 
@@ -307,7 +309,7 @@ impl Worker<'_> {
     /// Writes what is to be said of a connection.
     fn conclude(&mut self, connection: &Connection) {
         let Some(outcome) = &connection.outcome else { return };
-        self.exit_code = outcome.exit_code();
+        self.end.exit_code = outcome.exit_code();
         let names = connection.compile.as_ref().map(Compile::names);
         // Who sends nothing at all, such as a client that finds it must compile locally, or a port scan, is
         // worth a line but no warning.

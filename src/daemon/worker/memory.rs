@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use mio::Token;
 
 use super::{FOREVER, Worker};
-use crate::daemon::connection::{Connection, Memory, SILENCE};
+use crate::daemon::connection::{Connection, Memory};
 use crate::daemon::job::SMALL;
 use crate::daemon::session::Stage;
 
@@ -83,7 +83,7 @@ impl Worker<'_> {
         self.look_at_parked = None;
         for token in std::mem::take(&mut self.parked) {
             if let Some(connection) = self.connections.get_mut(&(token.0 as u32)) {
-                connection.deadline = now + SILENCE;
+                connection.deadline = now + connection.silence;
                 self.again(token);
             }
         }

@@ -21,11 +21,15 @@ use mio::{Events, Interest, Poll, Token};
 use crate::daemon::access::Access;
 use crate::daemon::answer::Answers;
 use crate::daemon::compilers::Compilers;
-use crate::daemon::connection::{Connection, Next, SILENCE};
+use crate::daemon::connection::{Connection, Next};
+use crate::daemon::ending;
+use crate::daemon::grants::{Grants, JobId};
 use crate::daemon::job::{self, Compile};
 use crate::daemon::limits::{self, Complaints, Connections};
+use crate::daemon::manager::{MAX_LISTENERS, Manager};
 use crate::daemon::message::{self, Report, ToSupervisor, ToWorker};
 use crate::daemon::outcome::Outcome;
+use crate::daemon::specs::Specs;
 use crate::daemon::stream::{Peer, Stream};
 use crate::daemon::workplace::Workplaces;
 use crate::logging;
@@ -43,6 +47,14 @@ pub struct Policy {
     pub compilers: Compilers,
     /// The longest a compiler may run.
     pub job_lifetime: Option<Duration>,
+    /// The most address space of a compiler, in bytes.
+    pub job_memory: Option<u64>,
+    /// Leave the jobs' directories behind.
+    pub keep_files: bool,
+    /// The files that `-specs=` may name.
+    pub specs: Option<Specs>,
+    /// A client that neither sends nor takes anything for so long is let go.
+    pub silence: Duration,
     /// One worker's share of the connections.
     pub connections: Connections,
     /// The supervisor keeps statistics.
@@ -59,33 +71,76 @@ impl Policy {
     }
 }
 
-const LISTENER: Token = Token(usize::MAX);
-const SUPERVISOR: Token = Token(usize::MAX - 1);
-const SIGNALS: Token = Token(usize::MAX - 2);
+const SUPERVISOR: Token = Token(usize::MAX);
+const SIGNALS: Token = Token(usize::MAX - 1);
+/// The token of the first listener; those of more are the numbers below it.
+const FIRST_LISTENER: usize = usize::MAX - 2;
+
+fn listener_token(at: usize) -> Token {
+    Token(FIRST_LISTENER - at)
+}
 
 /// The longest sleep of the event loop, far below what the kernel's timeout can express.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
 /// Runs until the supervisor says drain or stop, or is gone.
-pub fn run(listener: TcpListener, supervisor: OwnedFd, policy: &Policy) -> io::Result<()> {
-    let mut worker = Worker::new(policy)?;
-    worker.watch(listener, supervisor)?;
+pub fn run(listeners: Vec<TcpListener>, supervisor: OwnedFd, policy: &Policy) -> io::Result<()> {
+    let mut worker = Worker::new(policy, Superior::Supervisor(supervisor))?;
+    worker.watch(listeners)?;
     worker.run().map(drop)
 }
 
-/// Serves the one job that comes through `stream`; the exit code is for who has started us.
-pub fn run_once(stream: Stream, peer: Peer, policy: &Policy) -> io::Result<u8> {
-    let mut worker = Worker::new(policy)?;
+/// The same without a supervisor, one job at a time; `ready` is called when connections are taken. Returns the signal
+/// that has ended it.
+pub fn run_alone(
+    listeners: Vec<TcpListener>,
+    policy: &Policy,
+    manager: &Manager,
+) -> io::Result<Option<Signal>> {
+    let mut worker = Worker::new(policy, Superior::Nobody(Grants::new(1), Task::Serve(manager)))?;
+    worker.watch(listeners)?;
+    manager.ready();
+    worker.run().map(|end| end.signal)
+}
+
+/// Serves the one job that comes through `stream`.
+pub fn run_once(stream: Stream, peer: Peer, policy: &Policy) -> io::Result<End> {
+    let mut worker = Worker::new(policy, Superior::Nobody(Grants::new(1), Task::Once))?;
     worker.admit(stream, peer);
     worker.run()
 }
 
+/// How a worker has ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct End {
+    /// How its last job ended, for who has started us.
+    pub exit_code: u8,
+    /// What told it to.
+    pub signal: Option<Signal>,
+}
+
+/// Who says which job may compile, and when to end.
+enum Superior<'a> {
+    /// The supervisor, at the end of this line.
+    Supervisor(OwnedFd),
+    /// Nobody: the only process there is, with a slot of its own.
+    Nobody(Grants, Task<'a>),
+}
+
+/// What the only process there is has to do.
+#[derive(Clone, Copy)]
+enum Task<'a> {
+    /// One job.
+    Once,
+    /// Whatever comes.
+    Serve(&'a Manager),
+}
+
 struct Worker<'a> {
     poll: Poll,
-    /// `None` once draining, and for a single job.
-    listener: Option<TcpListener>,
-    /// `None` for a single job, which is its own master.
-    supervisor: Option<OwnedFd>,
+    /// None once draining, and for a single job.
+    listeners: Vec<TcpListener>,
+    superior: Superior<'a>,
     draining: bool,
     signals: SignalPipe,
     policy: &'a Policy,
@@ -101,8 +156,6 @@ struct Worker<'a> {
     /// When to try again after accepting has failed for want of something; no event tells that it is there again.
     accept_again: Option<Instant>,
     next_id: u32,
-    /// A job that waits for a slot where nobody else has one.
-    own_grant: Option<u32>,
     /// Bytes of sources that still fit into memory.
     room: usize,
     /// What is being read.
@@ -110,21 +163,20 @@ struct Worker<'a> {
     workplaces: Workplaces,
     splicer: Splicer,
     complaints: Complaints,
-    /// How the last job ended.
-    exit_code: u8,
+    end: End,
     answers: Answers,
 }
 
 impl<'a> Worker<'a> {
-    fn new(policy: &'a Policy) -> io::Result<Worker<'a>> {
+    fn new(policy: &'a Policy, superior: Superior<'a>) -> io::Result<Worker<'a>> {
         let poll = Poll::new()?;
-        let signals = SignalPipe::new(&[Signal::CHLD, Signal::TERM, Signal::INT, Signal::HUP])?;
+        let signals = SignalPipe::new(&[Signal::CHLD, Signal::TERM, Signal::INT, Signal::HUP, Signal::ALRM])?;
         let signal_fd = signals.as_fd().as_raw_fd();
         poll.registry().register(&mut SourceFd(&signal_fd), SIGNALS, Interest::READABLE)?;
         Ok(Worker {
             poll,
-            listener: None,
-            supervisor: None,
+            listeners: Vec::new(),
+            superior,
             draining: false,
             signals,
             policy,
@@ -135,30 +187,33 @@ impl<'a> Worker<'a> {
             look_at_parked: None,
             accept_again: None,
             next_id: 0,
-            own_grant: None,
             room: limits::SOURCES_IN_MEMORY,
             inbox: Vec::new(),
-            workplaces: Workplaces::new(),
+            workplaces: Workplaces::new(policy.keep_files),
             splicer: Splicer::new(),
             complaints: Complaints::new(Instant::now()),
-            exit_code: 0,
+            end: End::default(),
             answers: Answers::new(),
         })
     }
 
-    /// Takes connections from `listener` and orders from `supervisor`.
-    fn watch(&mut self, mut listener: TcpListener, supervisor: OwnedFd) -> io::Result<()> {
+    /// Takes connections from `listeners`, and orders from the supervisor.
+    fn watch(&mut self, listeners: Vec<TcpListener>) -> io::Result<()> {
         let registry = self.poll.registry();
-        registry.register(&mut listener, LISTENER, Interest::READABLE)?;
-        registry.register(&mut SourceFd(&supervisor.as_raw_fd()), SUPERVISOR, Interest::READABLE)?;
-        (self.listener, self.supervisor) = (Some(listener), Some(supervisor));
+        self.listeners = listeners;
+        for (at, listener) in self.listeners.iter_mut().enumerate() {
+            registry.register(listener, listener_token(at), Interest::READABLE)?;
+        }
+        if let Superior::Supervisor(line) = &self.superior {
+            registry.register(&mut SourceFd(&line.as_raw_fd()), SUPERVISOR, Interest::READABLE)?;
+        }
         Ok(())
     }
 
-    fn run(mut self) -> io::Result<u8> {
+    fn run(mut self) -> io::Result<End> {
         let mut events = Events::with_capacity(256);
-        while self.listener.is_some() || !self.connections.is_empty() {
-            while let Some(id) = self.own_grant.take() {
+        while !self.listeners.is_empty() || !self.connections.is_empty() {
+            while let Some(id) = self.own_grant() {
                 self.granted(id);
             }
             let timeout = self.timeout();
@@ -169,12 +224,14 @@ impl<'a> Worker<'a> {
             let unfinished = std::mem::take(&mut self.unfinished);
             for token in unfinished.into_iter().chain(events.iter().map(|event| event.token())) {
                 match token {
-                    LISTENER => self.accept(),
                     SIGNALS => self.signals()?,
                     SUPERVISOR => {
                         if self.orders()? == Next::Close {
-                            return Ok(self.exit_code);
+                            return Ok(self.end);
                         }
+                    }
+                    Token(number) if (FIRST_LISTENER - MAX_LISTENERS..=FIRST_LISTENER).contains(&number) => {
+                        self.accept(FIRST_LISTENER - number);
                     }
                     Token(id) => self.serve(id as u32),
                 }
@@ -184,7 +241,15 @@ impl<'a> Worker<'a> {
                 process::return_freed_memory();
             }
         }
-        Ok(self.exit_code)
+        Ok(self.end)
+    }
+
+    /// The next job to compile, where nobody else says which.
+    fn own_grant(&mut self) -> Option<u32> {
+        match &mut self.superior {
+            Superior::Supervisor(_) => None,
+            Superior::Nobody(grants, _) => grants.grant_next(|| false).map(|id| id.job),
+        }
     }
 
     fn timeout(&self) -> Option<Duration> {
@@ -208,14 +273,25 @@ impl<'a> Worker<'a> {
 
     fn signals(&mut self) -> io::Result<()> {
         while let Some(signal) = self.signals.next() {
-            if signal != Signal::CHLD {
-                // A terminal's ^C or a service manager's TERM reaches every process; the supervisor's word
-                // follows. Who has no supervisor obeys at once.
-                if signal == Signal::HUP && self.supervisor.is_some() {
-                    logging::reopen();
-                } else if self.supervisor.is_none() {
+            match (&self.superior, signal) {
+                (_, Signal::CHLD) => {}
+                (Superior::Supervisor(_), Signal::HUP) => logging::reopen(),
+                // A terminal's ^C or a service manager's TERM reaches every process; the supervisor's word follows.
+                (Superior::Supervisor(_), _) => {}
+                (Superior::Nobody(_, Task::Once), _) => {
                     self.stop();
-                    self.exit_code = 128 + signal.number() as u8;
+                    self.end = End { exit_code: 128 + signal.number() as u8, signal: Some(signal) };
+                }
+                (Superior::Nobody(_, Task::Serve(manager)), Signal::HUP) => ending::reopen_log(manager),
+                (Superior::Nobody(_, Task::Serve(manager)), _) => {
+                    let end = self.end.signal.is_some();
+                    ending::announce(signal, end, manager);
+                    self.end.signal.get_or_insert(signal);
+                    if end {
+                        self.stop();
+                    } else {
+                        self.drain();
+                    }
                 }
             }
         }
@@ -231,8 +307,8 @@ impl<'a> Worker<'a> {
     fn orders(&mut self) -> io::Result<Next> {
         let mut packet = [0; message::MAX_LEN];
         loop {
-            let Some(supervisor) = &self.supervisor else { return Ok(Next::Keep) };
-            let len = match file::receive_message(supervisor.as_fd(), &mut packet) {
+            let Superior::Supervisor(line) = &self.superior else { return Ok(Next::Keep) };
+            let len = match file::receive_message(line.as_fd(), &mut packet) {
                 Ok(0) => return Ok(self.stop()),
                 Ok(len) => len,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Next::Keep),
@@ -250,7 +326,7 @@ impl<'a> Worker<'a> {
 
     /// Ends at once: dropping a connection's job kills its compiler and removes its directory.
     fn stop(&mut self) -> Next {
-        self.listener = None;
+        self.listeners.clear();
         self.connections.clear();
         Next::Close
     }
@@ -263,19 +339,25 @@ impl<'a> Worker<'a> {
     }
 
     fn say(&mut self, message: ToSupervisor) {
-        let Some(supervisor) = &self.supervisor else {
-            if let ToSupervisor::Want(id, _) = message {
-                self.own_grant = Some(id);
+        let line = match &mut self.superior {
+            Superior::Supervisor(line) => line,
+            Superior::Nobody(grants, _) => {
+                let own = |job| JobId { worker: 0, job };
+                match message {
+                    ToSupervisor::Want(job, client) => grants.want(own(job), client),
+                    ToSupervisor::GiveBack(job) => grants.give_back(own(job)),
+                    ToSupervisor::Runs(..) | ToSupervisor::Report(_) => {}
+                }
+                return;
             }
-            return;
         };
         let packet = message.encode();
         loop {
-            match file::send_message(supervisor.as_fd(), &packet) {
+            match file::send_message(line.as_fd(), &packet) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     // The supervisor only reads, so this is soon over.
-                    let _ = file::wait_ready(supervisor.as_fd(), Readiness::Write, Duration::from_secs(1));
+                    let _ = file::wait_ready(line.as_fd(), Readiness::Write, Duration::from_secs(1));
                 }
                 // Gone: the event loop notices it.
                 _ => return,
@@ -308,7 +390,7 @@ impl<'a> Worker<'a> {
         let now = Instant::now();
         if self.accept_again.is_some_and(|at| at <= now) {
             self.accept_again = None;
-            self.again(LISTENER);
+            (0..self.listeners.len()).for_each(|at| self.again(listener_token(at)));
         }
         self.workplaces.expire(now);
         self.unpark(now);
@@ -334,7 +416,7 @@ impl<'a> Worker<'a> {
                 }
                 None => {
                     if !connection.lingering {
-                        connection.outcome = Some(Outcome::Silent(SILENCE));
+                        connection.outcome = Some(Outcome::Silent(connection.silence));
                     }
                     Next::Close
                 }
