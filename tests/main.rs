@@ -18,6 +18,8 @@ mod client;
 mod corpus;
 /// Starting, serving and ending of our daemon.
 mod daemon;
+/// Hundreds of option sets, with and without distcc in front.
+mod differential;
 /// Every kind of trouble with hosts: how it ends, what is said, who is left alone.
 mod failures;
 /// One job on standard input and output.

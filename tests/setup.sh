@@ -2,7 +2,8 @@
 # setup.sh [GROUP...]: make sure that this machine has what the project needs.
 #
 #   build   cargo and rustc, a C compiler, make
-#   test    build, and a C++ compiler, the stock distcc, strace, file
+#   test    build, and compilers of C++ and Objective-C, clang, the stock distcc,
+#           strace, file
 #   demo    build, and a C++ compiler
 #   extra   clang, another gcc, a cross gcc, cmake and ninja: for the tests that
 #           skip themselves without them
@@ -27,7 +28,7 @@ want=
 for group in "$@"; do
     case $group in
         build) want="$want rust gcc make" ;;
-        test) want="$want rust gcc make g++ distcc distccd strace file" ;;
+        test) want="$want rust gcc make g++ objc objc++ clang distcc distccd strace file" ;;
         demo) want="$want rust gcc make g++" ;;
         extra) want="$want clang gcc-11 arm-linux-gnueabihf-gcc cmake ninja" ;;
         *) usage ;;
@@ -43,6 +44,9 @@ has_stock() {
     done
     return 1
 }
+
+# A program that gcc runs and nobody else.
+has_part() { has gcc && [ -x "$(gcc -print-prog-name="$1")" ]; }
 
 # rust_ok: rustc is there and new enough.
 rust_ok() {
@@ -66,11 +70,14 @@ missing() {
         case $tool in
             rust) continue ;;
             distcc | distccd) has_stock "$tool" && continue ;;
+            objc) has_part cc1obj && continue ;;
+            objc++) has_part cc1objplus && continue ;;
             *) has "$tool" && continue ;;
         esac
         package=$tool
         # gcc alone would leave out the C library's headers.
         case $tool in gcc) package="gcc libc6-dev" ;; distccd) package=distcc ;;
+            objc | objc++) package=g$tool ;;
             arm-linux-gnueabihf-gcc) package=gcc-arm-linux-gnueabihf ;; ninja) package=ninja-build ;; esac
         lack="$lack $tool"
         case " $need " in *" $package "*) ;; *) need="$need $package" ;; esac

@@ -259,11 +259,14 @@ static TABLE: &[Row] = &[
     row("-MP", Alone, DependencyPhony, Drop),
     row("-MQ", Either, DependencyTarget, Drop),
     row("-MT", Either, DependencyTarget, Drop),
+    row("-MV", Alone, For(Preprocess), Drop),
     row("-O", Joined, For(Both), Accept),
     row("-ObjC", Joined, Local("sets the language of every input"), Refuse),
     row("-P", Alone, PREPROCESSED_TEXT, Drop),
     row("-Q", Alone, PRINTS, Refuse),
+    row("-Qn", Alone, For(Compile), Accept),
     row("-Qunused-arguments", Alone, For(Both), Accept),
+    row("-Qy", Alone, For(Compile), Accept),
     row("-S", Alone, Assembly, Accept),
     row("-T", Either, For(Link), Drop),
     row("-U", Either, For(Preprocess), Drop),
@@ -421,6 +424,7 @@ static TABLE: &[Row] = &[
     row("-include-pch", Either, PCH, Refuse),
     row("-iprefix", Either, For(Preprocess), Drop),
     row("-iquote", Either, For(Preprocess), Drop),
+    row("-iremap", Either, For(Preprocess), Drop),
     row("-isysroot", Either, For(Preprocess), Drop),
     row("-isystem", Either, For(Preprocess), Drop),
     row("-isystem-after", Either, For(Preprocess), Drop),
@@ -548,7 +552,7 @@ mod tests {
         assert_eq!(spelling("-includefoo.h"), Some("-include"));
         assert_eq!(spelling("-include-pch"), Some("-include-pch"));
         assert_eq!(spelling("-MM"), Some("-MM"));
-        assert_eq!(spelling("-MV"), None);
+        assert_eq!(spelling("-MW"), None);
         assert_eq!(spelling("--version"), None);
         assert_eq!(spelling("-"), None);
         assert_eq!(spelling(""), None);

@@ -6,7 +6,7 @@
 //! look like a file to it except the source.
 
 use super::deps::{self, Driver, Wishes};
-use super::language::{self, Kind, base_name};
+use super::language::{self, Kind, Language, base_name};
 use super::local::{Local, LocalSlot, Reason};
 use super::options::{self, Effect, Need, Row};
 use super::parse::{Item, What, items};
@@ -39,7 +39,6 @@ fn understand(argv: &[OsString], words: &[&[u8]]) -> Result<Job, Reason> {
     for item in items(words) {
         scan.take(item)?;
     }
-    scan.link_words()?;
     let (input, kind) = scan.source()?;
     let derived;
     let output = match scan.output {
@@ -108,7 +107,6 @@ fn asks_for_assembly(words: &[&[u8]]) -> Result<bool, Reason> {
 struct Scan<'a> {
     compiler: &'a [u8],
     parts: Vec<Part>,
-    unused_words_are_errors: bool,
     input: Option<(&'a [u8], Kind)>,
     output: Option<&'a [u8]>,
     language: Option<Kind>,
@@ -132,16 +130,6 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    /// Clang complains of words for the linker that a compile does not use, and a server is not sent them: where the
-    /// complaint is an error, only a local compile has it.
-    fn link_words(&self) -> Result<(), Reason> {
-        let has_link_words = self.parts.iter().any(|part| part.role == Role::For(Need::Link));
-        if has_link_words && self.unused_words_are_errors && Driver::of(self.compiler) == Driver::Clang {
-            return Err(Reason::whole("a word for the linker is an error with -Werror"));
-        }
-        Ok(())
-    }
-
     fn operand(&mut self, word: &'a [u8]) -> Result<Role, Reason> {
         let Some(kind) = language::of_file(word) else {
             return Err(Reason::at(word, why_no_source(word)));
@@ -155,7 +143,6 @@ impl<'a> Scan<'a> {
 
     fn option(&mut self, row: &Row, item: &Item<'a>, value: &'a [u8]) -> Result<Role, Reason> {
         let word = item.word;
-        self.unused_words_are_errors |= matches!(word, b"-Werror" | b"-Werror=unused-command-line-argument");
         match row.effect {
             Effect::For(need) => self.plain(row, need, item, value),
             Effect::Object | Effect::Assembly => Ok(Role::Mode),
@@ -245,7 +232,17 @@ impl<'a> Scan<'a> {
         if base.starts_with(b"conftest.") || base.starts_with(b"tmp.conftest.") {
             return Err(Reason::at(input, "is a configure script's trial"));
         }
-        Ok((input, self.language.unwrap_or(by_extension)))
+        let kind = self.language.unwrap_or(by_extension);
+        // Seen in clang 14's constant `.objc_source_file_name`; elsewhere it believes the line markers.
+        if matches!(kind.language, Language::ObjC | Language::ObjCxx)
+            && Driver::of(self.compiler) != Driver::Gcc
+        {
+            return Err(Reason::at(
+                input,
+                "is Objective-C, into which clang writes the name of the file that it reads",
+            ));
+        }
+        Ok((input, kind))
     }
 }
 

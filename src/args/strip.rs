@@ -110,10 +110,11 @@ impl Job {
                     argv.push("-E".into());
                     has_mode = true;
                 }
-                Role::Input | Role::Language | Role::For(Need::Preprocess | Need::Both) => {
+                // Clang complains of unused words for the linker, and does so in this half as well.
+                Role::Input | Role::Language | Role::For(Need::Preprocess | Need::Both | Need::Link) => {
                     argv.extend_from_slice(self.words(part));
                 }
-                Role::Mode | Role::Output | Role::For(Need::Compile | Need::Link) => {}
+                Role::Mode | Role::Output | Role::For(Need::Compile) => {}
             }
         }
         if let Some(plan) = &self.dependencies {
@@ -185,7 +186,7 @@ mod tests {
     #[test]
     fn each_half_gets_its_own_words() {
         let job = job("gcc -c -DX -I i -O2 -lm -isystem s -Wall -Wa,--noexecstack a.c -o b/a.o");
-        assert_eq!(line(job.preprocess_argv()), "gcc -E -DX -I i -O2 -isystem s -Wall a.c");
+        assert_eq!(line(job.preprocess_argv()), "gcc -E -DX -I i -O2 -lm -isystem s -Wall a.c");
         assert_eq!(line(job.server_argv()), "gcc -c -O2 -Wall -Wa,--noexecstack a.c -o b/a.o");
     }
 

@@ -29,6 +29,7 @@ mod command;
 mod config;
 mod desk;
 mod local;
+mod messages;
 mod preprocess;
 mod remote;
 mod show;
@@ -36,6 +37,7 @@ mod show;
 use command::CompileCommand;
 use config::Config;
 use desk::{Desk, LOCALHOST, NoHost};
+use messages::Messages;
 use preprocess::{Preprocessed, Running};
 use remote::{Connection, Failure, HostFailure, Reply};
 
@@ -253,10 +255,6 @@ enum Attempt {
     Local(Undone),
 }
 
-/// gcc lets a `/* fall through */` comment silence this warning, and preprocessing removes comments; so only
-/// a local compile knows whether the warning is true.
-const LOST_COMMENT_WARNINGS: [&[u8]; 2] = [b"-Wimplicit-fallthrough", b"this statement may fall through"];
-
 /// Variables that change what a compiler does, with the reason why only this machine's can do it.
 const COMPILER_VARIABLES: [(&str, &str); 5] = [
     ("CCC_OVERRIDE_OPTIONS", "changes the compiler's options"),
@@ -348,8 +346,10 @@ fn attempt(
     if let Some(refusal) = reply.refusal() {
         return Ok(Attempt::HostFailed(refusal));
     }
-    if LOST_COMMENT_WARNINGS.iter().any(|warning| contains(&reply.stderr, warning)) {
-        log::info!("compiling locally: the server could not see a comment that may allow falling through");
+    if messages::is_unsure(&reply.stderr) {
+        log::info!(
+            "compiling locally: a warning depends on comments or macros, which the server could not see"
+        );
         return Ok(Attempt::Local(Undone::Quietly));
     }
     if !status.success() {
@@ -430,37 +430,6 @@ fn exchange(
         (_, Ok(reply)) => Ok(reply),
         (Err(sending), Err(Failure::Host(_))) => Err(sending),
         (_, Err(receiving)) => Err(receiving),
-    }
-}
-
-/// What preprocessor and compiler wrote, held back until it is decided whose words the user sees.
-struct Messages {
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
-}
-
-impl Messages {
-    /// A complaint about an option that both halves of the compile make is a single one to the user.
-    fn new(preprocessed: &Preprocessed, reply: Reply) -> Messages {
-        let mut stderr = preprocessed.stderr.to_vec();
-        let is_repeated = |line: &[u8]| {
-            let of_the_driver =
-                [&b"cc1: warning:"[..], b"cc1plus: warning:"].iter().any(|start| line.starts_with(start));
-            of_the_driver && contains(&preprocessed.stderr, line)
-        };
-        let lines = reply.stderr.split_inclusive(|byte| *byte == b'\n').filter(|line| !is_repeated(line));
-        lines.for_each(|line| stderr.extend_from_slice(line));
-        Messages { stdout: reply.stdout, stderr }
-    }
-
-    /// Writes all of it where the compiler wrote it. A closed descriptor is the user's choice.
-    fn show(&self) {
-        if !self.stdout.is_empty() {
-            let _ = io::stdout().write_all(&self.stdout).and_then(|()| io::stdout().flush());
-        }
-        if !self.stderr.is_empty() {
-            let _ = io::stderr().write_all(&self.stderr);
-        }
     }
 }
 

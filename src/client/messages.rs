@@ -1,0 +1,140 @@
+//! What a preprocessor here and a compiler there have said, as one compiler would have said it.
+
+use std::io::{self, Write};
+
+use super::preprocess::Preprocessed;
+use super::remote::Reply;
+use crate::sys::file::contains;
+
+/// What preprocessor and compiler wrote, held back until it is decided whose words the user sees.
+pub struct Messages {
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+/// Warnings that a compiler gives differently for preprocessed text, so that only a local compile knows whether they are
+/// true. Found by comparing both for each compiler (`tests/data/differential`).
+///
+/// A `/* fall through */` comment silences the first two in gcc; the others are not given for what a macro made.
+const UNSURE_WARNINGS: [&[u8]; 8] = [
+    b"-Wimplicit-fallthrough",
+    b"this statement may fall through",
+    b"-Wconstant-logical-operand",
+    b"-Wlogical-op",
+    b"-Wparentheses-equality",
+    b"-Wself-assign",
+    b"-Wtautological-",
+    b"-Wunreachable-code",
+];
+
+/// Whether a local compile might not say this.
+pub fn is_unsure(stderr: &[u8]) -> bool {
+    !stderr.is_empty() && UNSURE_WARNINGS.iter().any(|warning| contains(stderr, warning))
+}
+
+impl Messages {
+    /// Joins both.
+    pub fn new(preprocessed: &Preprocessed, reply: Reply) -> Messages {
+        Messages { stdout: reply.stdout, stderr: join(&preprocessed.stderr, &reply.stderr) }
+    }
+
+    /// Writes all of it where the compiler wrote it. A closed descriptor is the user's choice.
+    pub fn show(&self) {
+        if !self.stdout.is_empty() {
+            let _ = io::stdout().write_all(&self.stdout).and_then(|()| io::stdout().flush());
+        }
+        if !self.stderr.is_empty() {
+            let _ = io::stderr().write_all(&self.stderr);
+        }
+    }
+}
+
+/// A complaint about an option that both halves of the compile make is a single one to the user, and so is clang's
+/// count at the end.
+fn join(ours: &[u8], theirs: &[u8]) -> Vec<u8> {
+    if ours.is_empty() {
+        return theirs.to_vec();
+    }
+    let is_repeated = |line: &[u8]| {
+        // About no place in the source: by gcc's compilers, clang's driver, clang's compiler.
+        let of_an_option = line.starts_with(b"cc1")
+            || line.starts_with(b"warning: ")
+            || line.starts_with(b"clang")
+            || line.starts_with(b"\x1b[0;1;35mwarning: ");
+        of_an_option && lines(ours).any(|other| other == line)
+    };
+    let (mut joined, mut warnings, mut repeated) = (Vec::new(), 0, 0);
+    for line in lines(ours) {
+        match count(line) {
+            Some(count) => warnings += count,
+            None => joined.extend_from_slice(line),
+        }
+    }
+    for line in lines(theirs) {
+        match count(line) {
+            Some(count) => warnings += count,
+            None if is_repeated(line) => repeated += usize::from(contains(line, b"warning: ")),
+            None => joined.extend_from_slice(line),
+        }
+    }
+    // Gcc gives no count.
+    if warnings > 0 {
+        let warnings = warnings.saturating_sub(repeated).max(1);
+        let plural = if warnings == 1 { "" } else { "s" };
+        joined.extend_from_slice(format!("{warnings} warning{plural} generated.\n").as_bytes());
+    }
+    joined
+}
+
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split_inclusive(|byte| *byte == b'\n')
+}
+
+/// How many warnings clang says it gave, if this is the line that says it.
+fn count(line: &[u8]) -> Option<usize> {
+    let line = std::str::from_utf8(line).ok()?;
+    let number = line.strip_suffix(" warning generated.\n").or(line.strip_suffix(" warnings generated.\n"))?;
+    number.parse().ok().filter(|count| *count < 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joined(ours: &str, theirs: &str) -> String {
+        String::from_utf8(join(ours.as_bytes(), theirs.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn a_complaint_about_an_option_is_made_once() {
+        let unknown = "warning: unknown warning option '-Wx'\n1 warning generated.\n";
+        assert_eq!(joined(unknown, unknown), unknown);
+        assert_eq!(
+            joined("cc1: warning: -Wx\n", "cc1: warning: -Wx\na.c:1: y\n"),
+            "cc1: warning: -Wx\na.c:1: y\n"
+        );
+        // The driver does not count.
+        let unused = "clang: warning: -lm: unused\n";
+        assert_eq!(
+            joined(unused, "a.c:1: warning: y\n1 warning generated.\n"),
+            [unused, "a.c:1: warning: y\n1 warning generated.\n"].concat()
+        );
+    }
+
+    #[test]
+    fn counts_are_added() {
+        assert_eq!(
+            joined("a.c:1: x\n1 warning generated.\n", "a.c:2: y\na.c:3: y\n2 warnings generated.\n"),
+            "a.c:1: x\na.c:2: y\na.c:3: y\n3 warnings generated.\n"
+        );
+        assert_eq!(joined("", "a.c:2: y\n1 warning generated.\n"), "a.c:2: y\n1 warning generated.\n");
+        assert_eq!(joined("a.c:1: same\n", "a.c:1: same\n"), "a.c:1: same\na.c:1: same\n");
+    }
+
+    #[test]
+    fn warnings_that_depend_on_comments_and_macros() {
+        assert!(is_unsure(b"a.c:1: warning: x [-Wtautological-compare]\n"));
+        assert!(!is_unsure(b"a.c:1: warning: unused variable [-Wunused-variable]\n"));
+        assert!(!is_unsure(b""));
+    }
+}

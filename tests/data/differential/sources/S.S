@@ -1,0 +1,5 @@
+#include "sys/sys.h"
+    .text
+    .globl asm_symbol
+asm_symbol:
+    ret

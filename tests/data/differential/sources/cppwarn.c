@@ -1,0 +1,2 @@
+#warning said by the preprocessor
+int x;

@@ -1,0 +1,2 @@
+int crlf_one;
+int crlf_two;

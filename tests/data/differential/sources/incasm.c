@@ -1,0 +1,2 @@
+__asm__(".include \"s.s\"");
+int after_include;

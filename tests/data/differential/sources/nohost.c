@@ -1,0 +1,1 @@
+int plain32(int a, long b) { return a + (int)b; }

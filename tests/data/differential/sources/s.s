@@ -1,0 +1,4 @@
+    .text
+    .globl asm_symbol
+asm_symbol:
+    ret

@@ -1,0 +1,1 @@
+#define SYS 1

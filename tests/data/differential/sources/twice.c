@@ -1,0 +1,3 @@
+#warning first
+#warning second
+int twice(void) { int unused; return 0; }

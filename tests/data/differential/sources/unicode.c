@@ -1,0 +1,2 @@
+const char *umlaut = "äöü€";
+int prix_élevé;
