@@ -42,5 +42,7 @@ mod regression;
 mod response;
 /// Many jobs on few slots.
 mod slots;
+/// Servers reached through OpenSSH and dropbear.
+mod ssh;
 /// The statistics over HTTP.
 mod stats;

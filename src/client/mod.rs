@@ -28,11 +28,15 @@ use crate::wire::{Version, limits};
 mod command;
 mod config;
 mod desk;
+mod link;
 mod local;
 mod messages;
 mod preprocess;
 mod remote;
+mod sharing;
 mod show;
+mod ssh;
+mod tcp;
 
 use command::CompileCommand;
 use config::Config;

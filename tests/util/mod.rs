@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub mod peer;
+pub mod shell;
 
 /// Our binary.
 pub const OURS: &str = env!("CARGO_BIN_EXE_distcc");
