@@ -69,6 +69,19 @@ impl Drop for PrivateDir {
     }
 }
 
+/// Leaves `contents` in [`directory`], in a new private file with stock's kind of name, and returns its path.
+pub fn keep(contents: &[u8], extension: &str) -> io::Result<PathBuf> {
+    let mut number = std::process::id();
+    loop {
+        let path = directory().join(format!("distcc_{number:08x}.{extension}"));
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => number = number.wrapping_add(7777),
+            Err(e) => return Err(e),
+            Ok(mut file) => return file.write_all(contents).map(|()| path),
+        }
+    }
+}
+
 /// Removes the directories of this user in `parent` whose name `is_left_over`.
 pub fn sweep(parent: &Path, is_left_over: impl Fn(&str) -> bool) {
     let Ok(entries) = fs::read_dir(parent) else { return };

@@ -20,6 +20,8 @@ mod corpus;
 mod daemon;
 /// Hundreds of option sets, with and without distcc in front.
 mod differential;
+/// Environment variables, exit codes, directories; ccache and makepkg.
+mod environment;
 /// Every kind of trouble with hosts: how it ends, what is said, who is left alone.
 mod failures;
 /// One job on standard input and output.

@@ -306,7 +306,12 @@ fn attempt(
         desk.set_place(LOCALHOST, cpp_slot.as_ref().map_or(0, |slot| slot.number));
         desk.set_phase(Phase::Preprocess);
         match running.finish()? {
-            Ok(Ok(preprocessed)) => *source = Source::Ready(preprocessed),
+            Ok(Ok(preprocessed)) => {
+                if config.save_temps {
+                    keep(&preprocessed.text, job);
+                }
+                *source = Source::Ready(preprocessed);
+            }
             Ok(Err(failed)) => {
                 let status = Described(failed.status);
                 log::info!("preprocessing {} failed with {status}", printable(job.input()));
@@ -369,6 +374,14 @@ fn attempt(
     }
     Messages::new(preprocessed, reply).show();
     Ok(Attempt::Done(status))
+}
+
+/// For who wants to see what is sent; no reason to stop.
+fn keep(text: &[u8], job: &Job) {
+    match scratch::keep(text, job.language().preprocessed_extension()) {
+        Ok(path) => log::info!("the preprocessed source is kept in {} (DISTCC_SAVE_TEMPS)", path.display()),
+        Err(e) => log::warn!("cannot keep the preprocessed source (DISTCC_SAVE_TEMPS): {e}"),
+    }
 }
 
 /// Why this text can only be compiled here.

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::ops::Deref;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::time::Duration;
 
@@ -309,6 +309,15 @@ pub fn duplicate(fd: BorrowedFd) -> io::Result<OwnedFd> {
     let copy = cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) })?;
     // SAFETY: the kernel has just given us this descriptor, and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// A copy of the descriptor with this number that our caller has left open for us; it closes on exec, the number itself
+/// stays open for our children.
+pub fn inherited(number: RawFd) -> io::Result<File> {
+    // SAFETY: fcntl with integer arguments touches no memory of ours; a number that is no descriptor is an error.
+    let copy = cvt(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) })?;
+    // SAFETY: the kernel has just given us this descriptor, and nobody else owns it.
+    Ok(unsafe { File::from_raw_fd(copy) })
 }
 
 /// Replaces standard input, output and error by `/dev/null`, for a process that leaves its terminal.
