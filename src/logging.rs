@@ -29,6 +29,8 @@ pub enum Destination {
     /// Standard error, where systemd's journal reads it: each line begins with its priority (sd-daemon(3)), and the
     /// journal itself keeps program, pid and time.
     Journal,
+    /// A descriptor that the caller has opened.
+    Descriptor(File),
     /// The system's log daemon.
     Syslog(UnixDatagram),
 }
@@ -95,7 +97,10 @@ pub fn start_to(program: &'static str, level: LevelFilter, notice: bool, destina
     });
     match destination {
         Destination::Stderr | Destination::Journal => builder.target(Target::Stderr),
-        Destination::File(file, path) => builder.target(Target::Pipe(Box::new(LogFile { file, path }))),
+        Destination::File(file, path) => {
+            builder.target(Target::Pipe(Box::new(LogFile { file, path: Some(path) })))
+        }
+        Destination::Descriptor(file) => builder.target(Target::Pipe(Box::new(LogFile { file, path: None }))),
         Destination::Syslog(socket) => builder.target(Target::Pipe(Box::new(Datagrams(socket)))),
     };
     let _ = builder.try_init();
@@ -122,14 +127,15 @@ fn open(path: &Path) -> io::Result<File> {
 /// Falls back to standard error when the file cannot be written: a full disk must not hide what went wrong.
 struct LogFile {
     file: File,
-    path: PathBuf,
+    /// To open it again; none for a descriptor.
+    path: Option<PathBuf>,
 }
 
 impl Write for LogFile {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if REOPEN.swap(false, Ordering::Relaxed) {
+        if let Some(path) = self.path.as_ref().filter(|_| REOPEN.swap(false, Ordering::Relaxed)) {
             // A file that cannot be made, by a user who is not root any more, leaves the old one in use.
-            if let Ok(file) = open(&self.path) {
+            if let Ok(file) = open(path) {
                 self.file = file;
             }
         }

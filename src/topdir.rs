@@ -38,6 +38,11 @@ impl TopDir {
         })
     }
 
+    /// The directory itself; it need not exist.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The user's host list.
     pub fn hosts_file(&self) -> PathBuf {
         self.path.join("hosts")

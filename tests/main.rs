@@ -20,6 +20,8 @@ mod corpus;
 mod daemon;
 /// Hundreds of option sets, with and without distcc in front.
 mod differential;
+/// Environment variables, exit codes, directories; ccache and makepkg.
+mod environment;
 /// Every kind of trouble with hosts: how it ends, what is said, who is left alone.
 mod failures;
 /// One job on standard input and output.
@@ -34,10 +36,6 @@ mod monitor;
 mod multicall;
 /// The daemon's command line and environment, beside stock's.
 mod options;
-/// Servers that preprocess: protocol 3 in both directions.
-mod pump;
-/// What a hostile client can do to such a server.
-mod pump_attack;
 /// The commands of the README.
 mod readme;
 /// What once went wrong, named after its cause.
@@ -46,5 +44,7 @@ mod regression;
 mod response;
 /// Many jobs on few slots.
 mod slots;
+/// Servers reached through OpenSSH and dropbear.
+mod ssh;
 /// The statistics over HTTP.
 mod stats;

@@ -3,7 +3,7 @@
 #
 #   build   cargo and rustc, a C compiler, make
 #   test    build, and compilers of C++ and Objective-C, clang, the stock distcc,
-#           strace, file
+#           strace, file, ccache, OpenSSH and dropbear (no server of theirs is started)
 #   demo    build, and a C++ compiler
 #   extra   clang, another gcc, a cross gcc, cmake and ninja: for the tests that
 #           skip themselves without them
@@ -28,7 +28,7 @@ want=
 for group in "$@"; do
     case $group in
         build) want="$want rust gcc make" ;;
-        test) want="$want rust gcc make g++ objc objc++ clang distcc distccd strace file" ;;
+        test) want="$want rust gcc make g++ objc objc++ clang distcc distccd strace file ccache ssh sshd dropbear dbclient" ;;
         demo) want="$want rust gcc make g++" ;;
         extra) want="$want clang gcc-11 arm-linux-gnueabihf-gcc cmake ninja" ;;
         *) usage ;;
@@ -69,7 +69,7 @@ missing() {
     for tool in $want; do
         case $tool in
             rust) continue ;;
-            distcc | distccd) has_stock "$tool" && continue ;;
+            distcc | distccd | sshd | dropbear) has_stock "$tool" && continue ;;
             objc) has_part cc1obj && continue ;;
             objc++) has_part cc1objplus && continue ;;
             *) has "$tool" && continue ;;
@@ -78,7 +78,9 @@ missing() {
         # gcc alone would leave out the C library's headers.
         case $tool in gcc) package="gcc libc6-dev" ;; distccd) package=distcc ;;
             objc | objc++) package=g$tool ;;
-            arm-linux-gnueabihf-gcc) package=gcc-arm-linux-gnueabihf ;; ninja) package=ninja-build ;; esac
+            arm-linux-gnueabihf-gcc) package=gcc-arm-linux-gnueabihf ;; ninja) package=ninja-build ;;
+            ssh) package=openssh-client ;; sshd) package=openssh-server ;;
+            dropbear | dbclient) package=dropbear-bin ;; esac
         lack="$lack $tool"
         case " $need " in *" $package "*) ;; *) need="$need $package" ;; esac
     done
@@ -111,10 +113,10 @@ if ! has apt-get; then
     {
         echo "setup.sh: missing: $lack"
         echo "Install them with your system's package manager. Usual package names:"
-        echo "  Fedora:  gcc gcc-c++ make distcc distcc-server strace file clang"
-        echo "  Arch:    gcc make distcc strace file clang"
-        echo "  openSUSE: gcc gcc-c++ make distcc distcc-server strace file clang"
-        echo "  Alpine:  gcc g++ musl-dev make distcc strace file clang"
+        echo "  Fedora:  gcc gcc-c++ make distcc distcc-server strace file ccache openssh dropbear clang"
+        echo "  Arch:    gcc make distcc strace file ccache openssh dropbear clang"
+        echo "  openSUSE: gcc gcc-c++ make distcc distcc-server strace file ccache clang"
+        echo "  Alpine:  gcc g++ musl-dev make distcc strace file ccache clang"
     } >&2
     exit 1
 fi

@@ -1,6 +1,7 @@
 //! What the environment says about this client. Read once; source: reference `client.md` section 8.
 
 use std::env;
+use std::fs::File;
 use std::time::Duration;
 
 use log::LevelFilter;
@@ -8,6 +9,7 @@ use log::LevelFilter;
 use crate::args::printable;
 use crate::environment::{io_timeout, seconds, switch};
 use crate::logging::{self, Destination};
+use crate::sys::file::inherited;
 
 /// The client's settings.
 #[derive(Debug, Clone)]
@@ -20,8 +22,8 @@ pub struct Config {
     pub backoff_period: Duration,
     /// The longest silence of a server.
     pub io_timeout: Duration,
-    /// How many compiles may fail on servers only before the rest of a build preprocesses here; at least 1.
-    pub max_discrepancy: u64,
+    /// Leave in TMPDIR what is sent.
+    pub save_temps: bool,
 }
 
 impl Config {
@@ -35,17 +37,18 @@ impl Config {
             skip_local_retry: env::var_os("DISTCC_SKIP_LOCAL_RETRY").is_some(),
             backoff_period: Duration::from_secs(seconds("DISTCC_BACKOFF_PERIOD", 60)?),
             io_timeout: io_timeout()?,
-            max_discrepancy: max_discrepancy()?,
+            save_temps: switch("DISTCC_SAVE_TEMPS", false),
         })
     }
 }
 
-/// Starts the client's log where `DISTCC_LOG` and `DISTCC_VERBOSE` want it (`client.md` section 9).
+/// Starts the client's log where `DISTCC_LOG`, `UNCACHED_ERR_FD` and `DISTCC_VERBOSE` want it (`client.md` section 9).
 pub fn start_logging() {
     let verbose = switch("DISTCC_VERBOSE", false);
     let level = |quiet| if verbose { LevelFilter::Debug } else { quiet };
     let Some(path) = env::var_os("DISTCC_LOG").filter(|path| !path.is_empty()) else {
-        return logging::start("distcc", level(LevelFilter::Warn));
+        let destination = uncached().map_or(Destination::Stderr, Destination::Descriptor);
+        return logging::start_to("distcc", level(LevelFilter::Warn), verbose, destination);
     };
     match Destination::file(path.as_ref()) {
         Ok(file) => logging::start_to("distcc", level(LevelFilter::Info), true, file),
@@ -56,10 +59,8 @@ pub fn start_logging() {
     }
 }
 
-/// A build that has no room for a single failure could not begin.
-fn max_discrepancy() -> Result<u64, String> {
-    let Some(value) = env::var_os("DISTCC_MAX_DISCREPANCY") else { return Ok(1) };
-    let number = value.to_str().and_then(|text| text.trim().parse().ok()).filter(|number| *number > 0);
-    number
-        .ok_or_else(|| format!("DISTCC_MAX_DISCREPANCY is \"{}\", not a number from 1 on", printable(&value)))
+/// Where ccache wants what is not to be repeated when it repeats the compiler's messages.
+fn uncached() -> Option<File> {
+    let number = env::var_os("UNCACHED_ERR_FD")?.to_str()?.parse().ok()?;
+    if number == 0 { None } else { inherited(number).ok() }
 }

@@ -1,21 +1,15 @@
 //! One job on one server: connect, send, receive. Every wait has a deadline.
 
 use std::fmt;
-use std::io::{self, Read};
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::AsFd;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::time::Duration;
 
-use mio::net::TcpStream;
-
+use super::link::Link;
 use crate::backoff::Blame;
-use crate::client::gather::Gather;
 use crate::exitcode::ExitCode;
-use crate::hosts::{Host, Place};
-use crate::sys::file::{Readiness, wait_ready};
+use crate::hosts::Host;
 use crate::sys::process::WaitStatus;
-use crate::sys::socket::keep_alive;
 use crate::waiting::{self, Interrupted, retry};
 use crate::wire::lzo::{self, Encoder};
 use crate::wire::reply::{Decoder, Event, Part};
@@ -32,8 +26,6 @@ pub struct Reply {
     pub stdout: Vec<u8>,
     /// The object.
     pub object: Vec<u8>,
-    /// The dependency file; empty unless the server preprocesses.
-    pub dependencies: Vec<u8>,
 }
 
 /// Why a job was not done by a host. Each blames the host, not the source.
@@ -57,10 +49,8 @@ pub enum HostFailure {
     Refused(i32, String),
     /// The source is larger than the protocol carries.
     TooLarge(usize),
-    /// The files of the source cannot be sent.
-    Unsendable(io::Error),
-    /// Its kind is not supported by this client.
-    Unsupported(&'static str),
+    /// ssh, or what it started there, ended without an answer; with all that there is to say.
+    Ssh(String),
 }
 
 impl fmt::Display for HostFailure {
@@ -78,8 +68,7 @@ impl fmt::Display for HostFailure {
             HostFailure::NoObject => write!(f, "it reported success and returned an empty object"),
             HostFailure::Refused(code, words) => write!(f, "it refused the job: {words} (exit code {code})"),
             HostFailure::TooLarge(len) => write!(f, "{len} bytes of source are more than a job can carry"),
-            HostFailure::Unsendable(e) => write!(f, "the source's files cannot be sent: {e}"),
-            HostFailure::Unsupported(what) => f.write_str(what),
+            HostFailure::Ssh(words) => f.write_str(words),
         }
     }
 }
@@ -93,9 +82,7 @@ impl HostFailure {
         const TOO_LONG: i32 = ExitCode::Timeout as i32;
         match self {
             HostFailure::NoObject | HostFailure::Refused(NO_COMPILER | NOT_ALLOWED, _) => Blame::Compiler,
-            HostFailure::TooLarge(_)
-            | HostFailure::Unsendable(_)
-            | HostFailure::Refused(BAD_OPTION | TOO_LONG, _) => Blame::Job,
+            HostFailure::TooLarge(_) | HostFailure::Refused(BAD_OPTION | TOO_LONG, _) => Blame::Job,
             _ => Blame::Host,
         }
     }
@@ -122,108 +109,32 @@ impl From<Interrupted> for Failure {
     }
 }
 
-/// How long the look-up of a name may take.
-const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The addresses of a host. The resolver cannot be interrupted, so it runs in a thread that is left alone when the user
-/// or the clock says so.
-fn look_up(name: String, port: u16) -> Result<io::Result<Vec<SocketAddr>>, Interrupted> {
-    let (sender, found) = mpsc::channel();
-    std::thread::spawn(move || sender.send((name.as_str(), port).to_socket_addrs().map(Iterator::collect)));
-    let deadline = Instant::now() + LOOK_UP_TIMEOUT;
-    loop {
-        match found.recv_timeout(Duration::from_millis(20)) {
-            Ok(addresses) => return Ok(addresses),
-            Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => waiting::check()?,
-            Err(_) => return Ok(Err(io::ErrorKind::TimedOut.into())),
-        }
-    }
-}
-
-/// How long one address may take to accept a connection (as in stock).
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
-
 /// Most answers come within this time; what only long waits need is set up after it.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
 
-// A server that has vanished is noticed after half a minute, and a lost packet or a short overload is no reason to give
-// one up.
-const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15);
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
-const KEEP_ALIVE_PROBES: u32 = 3;
+/// What a server may answer before it has read the whole request, in bytes. Refusals are short; what exceeds this waits
+/// until all is sent.
+const EARLY_ANSWER: usize = 1 << 20;
 
 /// A connection being made, or made.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
-    address: SocketAddr,
-    /// Where to go if this address does not answer.
-    others: Vec<SocketAddr>,
-    deadline: Instant,
+    link: Link,
     io_timeout: Duration,
+    /// Bytes of the answer that came while the request was being sent.
+    early: Vec<u8>,
 }
 
 impl Connection {
     /// Starts connecting to `host` and returns at once, unless its name has to be looked up. `io_timeout` is
     /// for later.
     pub fn start(host: &Host, io_timeout: Duration) -> Result<Connection, Failure> {
-        let Place::Tcp { name, port } = &host.place else {
-            return Err(HostFailure::Unsupported(
-                "ssh hosts are not supported yet; start a server there and name HOST:PORT",
-            )
-            .into());
-        };
-        let mut addresses: Vec<SocketAddr> = match name.parse() {
-            Ok(ip) => vec![SocketAddr::new(ip, *port)],
-            Err(_) => look_up(name.clone(), *port)?.map_err(HostFailure::Resolve)?,
-        };
-        addresses.reverse();
-        let mut last = HostFailure::Resolve(io::ErrorKind::NotFound.into());
-        while let Some(address) = addresses.pop() {
-            match TcpStream::connect(address) {
-                Ok(stream) => {
-                    let deadline = Instant::now() + CONNECT_TIMEOUT;
-                    return Ok(Connection { stream, address, others: addresses, deadline, io_timeout });
-                }
-                Err(e) => last = HostFailure::Connect(address, e),
-            }
-        }
-        Err(last.into())
+        Ok(Connection { link: Link::start(host)?, io_timeout, early: Vec::new() })
     }
 
     /// Waits until the connection stands, trying the other addresses in turn.
     pub fn finish(&mut self) -> Result<(), Failure> {
-        loop {
-            let failure = match self.finish_address()? {
-                Ok(()) => {
-                    // The whole request is written at once, so there is nothing to gain from waiting for
-                    // more.
-                    let _ = self.stream.set_nodelay(true);
-                    return Ok(());
-                }
-                Err(e) => HostFailure::Connect(self.address, e),
-            };
-            loop {
-                let Some(address) = self.others.pop() else { return Err(failure.into()) };
-                if let Ok(stream) = TcpStream::connect(address) {
-                    (self.stream, self.address) = (stream, address);
-                    self.deadline = Instant::now() + CONNECT_TIMEOUT;
-                    break;
-                }
-            }
-        }
-    }
-
-    fn finish_address(&self) -> Result<io::Result<()>, Interrupted> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        Ok(match retry(|| wait_ready(self.stream.as_fd(), Readiness::Write, left))? {
-            Ok(false) => Err(io::ErrorKind::TimedOut.into()),
-            Err(e) => Err(e),
-            Ok(true) => match self.stream.take_error() {
-                Ok(Some(e)) | Err(e) => Err(e),
-                Ok(None) => Ok(()),
-            },
-        })
+        self.link.finish()
     }
 
     /// Sends a whole request. `source` is compressed on the way if the version says so.
@@ -237,7 +148,7 @@ impl Connection {
         let mut head = Vec::with_capacity(1024);
         request::encode_head(version, argv, source.len() as u32, &mut head);
         if !version.compressed() {
-            return self.send_gathered(Gather::new(head, source));
+            return self.write_all(&head, source);
         }
         let start = head.len();
         head.reserve(lzo::max_compressed_len(source.len()));
@@ -247,43 +158,65 @@ impl Connection {
             return Err(HostFailure::TooLarge(compressed).into());
         }
         request::patch_source_len(&mut head[..start], compressed as u32);
-        self.send_gathered(Gather::new(head, &[]))
+        self.write_all(&head, &[])
     }
 
-    /// Sends a request whatever its pieces.
-    pub fn send_gathered(&mut self, mut request: Gather) -> Result<(), Failure> {
-        while let Some(written) = request.step(&mut self.stream) {
-            if let Err(e) = written {
-                self.wait_or_fail(e, Readiness::Write)?;
+    /// Reads what comes meanwhile: a peer that first wants to get rid of its answer is no reason to stand still.
+    fn write_all(&mut self, mut head: &[u8], mut body: &[u8]) -> Result<(), Failure> {
+        self.link.expect(head.len() + body.len());
+        while !head.is_empty() || !body.is_empty() {
+            match self.link.write(&[IoSlice::new(head), IoSlice::new(body)]) {
+                Ok(count) => {
+                    let of_head = count.min(head.len());
+                    head = &head[of_head..];
+                    body = &body[count - of_head..];
+                }
+                Err(e) => {
+                    self.check(e)?;
+                    let listening = self.early.len() < EARLY_ANSWER;
+                    if self.wait(listening, true)? {
+                        self.read_early()?;
+                    }
+                }
             }
         }
         Ok(())
+    }
+
+    fn read_early(&mut self) -> Result<(), Failure> {
+        let mut buffer = [0; 4096];
+        match self.link.read(&mut buffer) {
+            Ok(0) => Err(self.explained(HostFailure::Broken(io::ErrorKind::UnexpectedEof.into()))),
+            Ok(count) => {
+                self.early.extend_from_slice(&buffer[..count]);
+                Ok(())
+            }
+            Err(e) => self.check(e),
+        }
     }
 
     /// Receives the reply. `begun` is called when its first byte is here.
     pub fn receive(&mut self, version: Version, begun: impl FnOnce()) -> Result<Reply, Failure> {
         let mut reply = Reply::default();
         let mut decoder = Decoder::new(version);
-        let mut buffer = vec![0; 64 * 1024];
+        let mut buffer = std::mem::take(&mut self.early);
+        let mut count = buffer.len();
+        buffer.resize(count.max(64 * 1024), 0);
         let mut begun = Some(begun);
         loop {
-            let count = match self.stream.read(&mut buffer) {
-                Ok(count) => count,
-                Err(e) if e.kind() == io::ErrorKind::ConnectionReset && decoder.is_untouched() => 0,
-                Err(e) => {
-                    self.wait_or_fail(e, Readiness::Read)?;
-                    continue;
-                }
-            };
             if count == 0 {
-                if decoder.may_end_here() {
-                    return Ok(reply);
-                }
-                return Err(match decoder.is_untouched() {
-                    true => HostFailure::NoAnswer,
-                    false => HostFailure::Protocol(decoder.truncated()),
-                }
-                .into());
+                count = match self.link.read(&mut buffer) {
+                    Ok(0) => return Err(self.ended(&decoder)),
+                    Ok(count) => count,
+                    Err(e) if e.kind() == io::ErrorKind::ConnectionReset && decoder.is_untouched() => {
+                        return Err(self.ended(&decoder));
+                    }
+                    Err(e) => {
+                        self.check(e)?;
+                        self.wait(true, false)?;
+                        continue;
+                    }
+                };
             }
             if let Some(begun) = begun.take() {
                 begun();
@@ -291,35 +224,47 @@ impl Connection {
             let mut input = &buffer[..count];
             while let Some(event) = decoder.next(&mut input).map_err(HostFailure::Protocol)? {
                 if reply.take(version, event).map_err(HostFailure::Protocol)? {
+                    self.link.end();
                     return Ok(reply);
                 }
             }
+            count = 0;
         }
     }
 
-    /// After a call that did not succeed at once: waits until it can be repeated.
-    fn wait_or_fail(&self, error: io::Error, readiness: Readiness) -> Result<(), Failure> {
+    fn ended(&mut self, decoder: &Decoder) -> Failure {
+        self.explained(match decoder.is_untouched() {
+            true => HostFailure::NoAnswer,
+            false => HostFailure::Protocol(decoder.truncated()),
+        })
+    }
+
+    /// What the link itself knows about an end without an answer goes before what we can guess.
+    fn explained(&mut self, failure: HostFailure) -> Failure {
+        self.link.last_words().map_or(failure, HostFailure::Ssh).into()
+    }
+
+    /// After a call that did not succeed at once: fails unless it can be repeated.
+    fn check(&mut self, error: io::Error) -> Result<(), Failure> {
         match error.kind() {
-            io::ErrorKind::Interrupted => return waiting::check().map_err(Failure::from),
-            io::ErrorKind::WouldBlock => {}
-            _ => return Err(HostFailure::Broken(error).into()),
+            io::ErrorKind::Interrupted => Ok(waiting::check()?),
+            io::ErrorKind::WouldBlock => Ok(()),
+            _ => Err(self.explained(HostFailure::Broken(error))),
         }
-        let mut left = self.io_timeout;
-        if left > SHORT_WAIT {
-            match retry(|| wait_ready(self.stream.as_fd(), readiness, SHORT_WAIT))? {
-                Ok(true) => return Ok(()),
-                Ok(false) => left -= SHORT_WAIT,
-                Err(e) => return Err(HostFailure::Broken(e).into()),
+    }
+
+    /// Waits until it can be read or written, as asked for; true if it can be read.
+    fn wait(&mut self, read: bool, write: bool) -> Result<bool, Failure> {
+        let mut waited = Duration::ZERO;
+        for limit in [SHORT_WAIT.min(self.io_timeout), self.io_timeout] {
+            match retry(|| self.link.wait(read, write, limit - waited))? {
+                Ok(Some(readable)) => return Ok(readable),
+                Ok(None) => waited = limit,
+                Err(e) => return Err(self.explained(HostFailure::Broken(e))),
             }
-            // A server may compile for minutes without a word; one that has lost its power is silent for longer. Without
-            // this it would be noticed at the end of the time-out.
-            let _ = keep_alive(self.stream.as_fd(), KEEP_ALIVE_IDLE, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_PROBES);
+            self.link.expect_silence();
         }
-        match retry(|| wait_ready(self.stream.as_fd(), readiness, left))? {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(HostFailure::Silent(self.io_timeout).into()),
-            Err(e) => Err(HostFailure::Broken(e).into()),
-        }
+        Err(self.explained(HostFailure::Silent(self.io_timeout)))
     }
 }
 
@@ -347,7 +292,6 @@ impl Reply {
             Part::Stderr => &mut self.stderr,
             Part::Stdout => &mut self.stdout,
             Part::Object => &mut self.object,
-            Part::Dependencies => &mut self.dependencies,
         }
     }
 

@@ -31,8 +31,9 @@ Environment:
   DISTCC_DIR         directory of locks and job states
 
 Hosts:
-  localhost[/LIMIT]            this machine, without a server
-  HOST[:PORT][/LIMIT][,lzo]    a server; [IPV6] in brackets; lzo compresses
+  localhost[/LIMIT]               this machine, without a server
+  HOST[:PORT][/LIMIT][,lzo]       a server; [IPV6] in brackets; lzo compresses
+  [USER]@HOST[/LIMIT][:DISTCCD]   a server started through ssh (DISTCC_SSH)
   --randomize, --localslots=N, --localslots_cpp=N
 ";
 

@@ -24,7 +24,6 @@ mod answer;
 pub mod cmdlist;
 mod compilers;
 mod connection;
-mod depfile;
 mod ending;
 pub mod grants;
 pub mod http;
@@ -44,7 +43,6 @@ pub mod stats;
 mod stats_server;
 pub mod stream;
 mod supervisor;
-mod tree;
 mod worker;
 mod workplace;
 

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::ops::Deref;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::time::Duration;
 
@@ -157,10 +157,60 @@ pub fn wait_ready(fd: BorrowedFd, readiness: Readiness, timeout: Duration) -> io
         Readiness::Write => libc::POLLOUT,
     };
     let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
-    // Rounded up, so that a wait never ends before its time and spins.
-    let millis = timeout.as_micros().div_ceil(1000).min(i32::MAX as u128) as libc::c_int;
     // SAFETY: one entry, and the count says so.
-    cvt(unsafe { libc::poll(&mut entry, 1, millis) }).map(|ready| ready > 0)
+    cvt(unsafe { libc::poll(&mut entry, 1, millis(timeout)) }).map(|ready| ready > 0)
+}
+
+/// A descriptor of several, and what it waits for; after [`wait_for_any`], what it is ready for.
+#[derive(Debug)]
+pub struct Interest<'a> {
+    /// Left out of the wait if it wants nothing.
+    pub fd: BorrowedFd<'a>,
+    /// Bytes, an end of file or an error to read.
+    pub read: bool,
+    /// Room to write, or an error.
+    pub write: bool,
+}
+
+/// The same as [`wait_ready`] for several descriptors.
+pub fn wait_for_any<const N: usize>(interests: &mut [Interest; N], timeout: Duration) -> io::Result<bool> {
+    let mut entries = interests.each_ref().map(|it| {
+        let events = if it.read { libc::POLLIN } else { 0 } | if it.write { libc::POLLOUT } else { 0 };
+        // A negative descriptor is skipped.
+        let fd = if events == 0 { -1 } else { it.fd.as_raw_fd() };
+        libc::pollfd { fd, events, revents: 0 }
+    });
+    // SAFETY: the array's own pointer and length.
+    let ready = cvt(unsafe { libc::poll(entries.as_mut_ptr(), N as libc::nfds_t, millis(timeout)) })?;
+    for (interest, entry) in interests.iter_mut().zip(entries) {
+        let is = |event| entry.revents & (event | libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) != 0;
+        interest.read = interest.read && is(libc::POLLIN);
+        interest.write = interest.write && is(libc::POLLOUT);
+    }
+    Ok(ready > 0)
+}
+
+/// Rounded up, so that a wait never ends before its time and spins.
+fn millis(timeout: Duration) -> libc::c_int {
+    timeout.as_micros().div_ceil(1000).min(i32::MAX as u128) as libc::c_int
+}
+
+/// What a pipe of Linux holds, in bytes.
+pub const DEFAULT_PIPE: usize = 64 << 10;
+
+/// Lets a pipe hold up to `len` bytes, if the system allows it.
+pub fn enlarge_pipe(fd: BorrowedFd, len: usize) {
+    let len = libc::c_int::try_from(len).unwrap_or(libc::c_int::MAX);
+    // SAFETY: fcntl with an integer argument touches no memory of ours.
+    unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETPIPE_SZ, len) };
+}
+
+/// Bytes in a pipe that nobody has read yet.
+pub fn unread(fd: BorrowedFd) -> io::Result<usize> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: FIONREAD stores one int, for which `count` is the room.
+    cvt(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut count) })?;
+    Ok(count.max(0) as usize)
 }
 
 /// Sets or clears `O_NONBLOCK`, which belongs to the open file and so to every copy of the descriptor.
@@ -259,6 +309,15 @@ pub fn duplicate(fd: BorrowedFd) -> io::Result<OwnedFd> {
     let copy = cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) })?;
     // SAFETY: the kernel has just given us this descriptor, and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// A copy of the descriptor with this number that our caller has left open for us; it closes on exec, the number itself
+/// stays open for our children.
+pub fn inherited(number: RawFd) -> io::Result<File> {
+    // SAFETY: fcntl with integer arguments touches no memory of ours; a number that is no descriptor is an error.
+    let copy = cvt(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) })?;
+    // SAFETY: the kernel has just given us this descriptor, and nobody else owns it.
+    Ok(unsafe { File::from_raw_fd(copy) })
 }
 
 /// Replaces standard input, output and error by `/dev/null`, for a process that leaves its terminal.

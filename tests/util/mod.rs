@@ -14,8 +14,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-pub mod include_server;
 pub mod peer;
+pub mod shell;
 
 /// Our binary.
 pub const OURS: &str = env!("CARGO_BIN_EXE_distcc");
@@ -98,8 +98,11 @@ impl Workspace {
     pub fn script(&self, path: &str, text: &str) -> PathBuf {
         let path = self.path(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        // By another process: while this one had it open for writing, a fork of another test's thread would have it open,
+        // too, and nobody could execute it ("Text file busy").
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-ec", "printf %s \"$1\" > \"$0\"; chmod 755 \"$0\""]).arg(&path).arg(text);
+        assert!(shell.status().unwrap().success(), "cannot write {}", path.display());
         path
     }
 

@@ -15,6 +15,8 @@ use crate::daemon::session::Stage;
 
 /// How long a large source waits for memory though no job waits for a slot.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// The same while others give memory back.
+const LONG_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Whether to read on.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,7 +42,9 @@ impl Worker<'_> {
                 _ => Instant::now(),
             };
             let others_wait = || self.connections.values().any(|it| it.session.stage() == Stage::Queued);
-            if since.elapsed() < PATIENCE || others_wait() {
+            let given_back = || self.memory_given_back.is_some_and(|at| at.elapsed() < PATIENCE);
+            let waited = since.elapsed();
+            if waited < PATIENCE || waited < LONG_PATIENCE && given_back() || others_wait() {
                 connection.memory = Memory::Wanted(since);
                 return Decision::Wait;
             }
@@ -64,7 +68,8 @@ impl Worker<'_> {
     pub(super) fn free_memory(&mut self, len: usize) {
         self.room += len;
         if !self.parked.is_empty() && len > 0 {
-            self.look_at_parked = Some(Instant::now());
+            let now = Instant::now();
+            (self.memory_given_back, self.look_at_parked) = (Some(now), Some(now));
         }
     }
 

@@ -153,6 +153,8 @@ struct Worker<'a> {
     parked: Vec<Token>,
     /// When to see whether there is enough for them.
     look_at_parked: Option<Instant>,
+    /// When a job last gave memory back while others waited for it.
+    memory_given_back: Option<Instant>,
     /// When to try again after accepting has failed for want of something; no event tells that it is there again.
     accept_again: Option<Instant>,
     next_id: u32,
@@ -185,6 +187,7 @@ impl<'a> Worker<'a> {
             unfinished: Vec::new(),
             parked: Vec::new(),
             look_at_parked: None,
+            memory_given_back: None,
             accept_again: None,
             next_id: 0,
             room: limits::SOURCES_IN_MEMORY,

@@ -1,0 +1,98 @@
+//! What carries a job's bytes: a TCP connection, or the pipes of an ssh.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use super::remote::{Failure, HostFailure};
+use super::ssh::Session;
+use super::tcp::Tcp;
+use crate::hosts::{Host, Place};
+use crate::sys::file::{Interest, wait_for_any};
+
+/// A way to a server.
+#[derive(Debug)]
+pub enum Link {
+    /// To its port.
+    Tcp(Tcp),
+    /// Through an ssh of ours.
+    Ssh(Session),
+}
+
+impl Link {
+    /// Starts connecting and returns at once, unless a name has to be looked up.
+    pub fn start(host: &Host) -> Result<Link, Failure> {
+        match &host.place {
+            Place::Tcp { name, port } => Tcp::start(name, *port).map(Link::Tcp),
+            Place::Ssh { user, name, command } => {
+                Session::start(user.as_deref(), name, command.as_deref()).map(Link::Ssh)
+            }
+            Place::Local => Err(HostFailure::Ssh("this machine has no server".to_owned()).into()),
+        }
+    }
+
+    /// Waits until the connection stands. An ssh connects while it is written to.
+    pub fn finish(&mut self) -> Result<(), Failure> {
+        match self {
+            Link::Tcp(tcp) => tcp.finish(),
+            Link::Ssh(_) => Ok(()),
+        }
+    }
+
+    /// Prepares for a request of this length.
+    pub fn expect(&self, len: usize) {
+        if let Link::Ssh(session) = self {
+            session.expect(len);
+        }
+    }
+
+    /// Prepares for a wait of more than a moment.
+    pub fn expect_silence(&self) {
+        if let Link::Tcp(tcp) = self {
+            tcp.expect_silence();
+        }
+    }
+
+    /// Reads what is there.
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Link::Tcp(tcp) => tcp.stream.read(buffer),
+            Link::Ssh(session) => session.read(buffer),
+        }
+    }
+
+    /// Writes what there is room for.
+    pub fn write(&mut self, pieces: &[IoSlice]) -> io::Result<usize> {
+        match self {
+            Link::Tcp(tcp) => tcp.stream.write_vectored(pieces),
+            Link::Ssh(session) => session.write(pieces),
+        }
+    }
+
+    /// Waits for what is asked for; tells whether it can be read, or `None` after `timeout`. A signal ends the wait with
+    /// `Interrupted`.
+    pub fn wait(&mut self, read: bool, write: bool, timeout: Duration) -> io::Result<Option<bool>> {
+        match self {
+            Link::Tcp(tcp) => {
+                let mut interest = [Interest { fd: tcp.stream.as_fd(), read, write }];
+                Ok(wait_for_any(&mut interest, timeout)?.then_some(interest[0].read))
+            }
+            Link::Ssh(session) => session.wait(read, write, timeout),
+        }
+    }
+
+    /// After a complete reply.
+    pub fn end(&mut self) {
+        if let Link::Ssh(session) = self {
+            session.end();
+        }
+    }
+
+    /// After an end without a reply: the reason, where the link itself knows more than that.
+    pub fn last_words(&mut self) -> Option<String> {
+        match self {
+            Link::Tcp(_) => None,
+            Link::Ssh(session) => Some(session.last_words()),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Connecting to a server's TCP port: its name, its addresses in turn, each with a deadline.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::AsFd;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+
+use super::remote::{Failure, HostFailure};
+use crate::sys::file::{Readiness, wait_ready};
+use crate::sys::socket::keep_alive;
+use crate::waiting::{self, Interrupted, retry};
+
+/// How long the look-up of a name may take.
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The addresses of a host. The resolver cannot be interrupted, so it runs in a thread that is left alone when the user
+/// or the clock says so.
+fn look_up(name: String, port: u16) -> Result<io::Result<Vec<SocketAddr>>, Interrupted> {
+    let (sender, found) = mpsc::channel();
+    std::thread::spawn(move || sender.send((name.as_str(), port).to_socket_addrs().map(Iterator::collect)));
+    let deadline = Instant::now() + LOOK_UP_TIMEOUT;
+    loop {
+        match found.recv_timeout(Duration::from_millis(20)) {
+            Ok(addresses) => return Ok(addresses),
+            Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => waiting::check()?,
+            Err(_) => return Ok(Err(io::ErrorKind::TimedOut.into())),
+        }
+    }
+}
+
+/// How long one address may take to accept a connection (as in stock).
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+
+// A server that has vanished is noticed after half a minute, and a lost packet or a short overload is no reason to give
+// one up.
+const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_PROBES: u32 = 3;
+
+/// A TCP connection being made, or made.
+#[derive(Debug)]
+pub struct Tcp {
+    /// Non-blocking.
+    pub stream: TcpStream,
+    address: SocketAddr,
+    /// Where to go if this address does not answer.
+    others: Vec<SocketAddr>,
+    deadline: Instant,
+}
+
+impl Tcp {
+    /// Starts connecting and returns at once, unless the name has to be looked up.
+    pub fn start(name: &str, port: u16) -> Result<Tcp, Failure> {
+        let mut addresses: Vec<SocketAddr> = match name.parse() {
+            Ok(ip) => vec![SocketAddr::new(ip, port)],
+            Err(_) => look_up(name.to_owned(), port)?.map_err(HostFailure::Resolve)?,
+        };
+        addresses.reverse();
+        let mut last = HostFailure::Resolve(io::ErrorKind::NotFound.into());
+        while let Some(address) = addresses.pop() {
+            match TcpStream::connect(address) {
+                Ok(stream) => {
+                    let deadline = Instant::now() + CONNECT_TIMEOUT;
+                    return Ok(Tcp { stream, address, others: addresses, deadline });
+                }
+                Err(e) => last = HostFailure::Connect(address, e),
+            }
+        }
+        Err(last.into())
+    }
+
+    /// Waits until the connection stands, trying the other addresses in turn.
+    pub fn finish(&mut self) -> Result<(), Failure> {
+        loop {
+            let failure = match self.finish_address()? {
+                Ok(()) => {
+                    // The whole request is written at once, so there is nothing to gain from waiting for
+                    // more.
+                    let _ = self.stream.set_nodelay(true);
+                    return Ok(());
+                }
+                Err(e) => HostFailure::Connect(self.address, e),
+            };
+            loop {
+                let Some(address) = self.others.pop() else { return Err(failure.into()) };
+                if let Ok(stream) = TcpStream::connect(address) {
+                    (self.stream, self.address) = (stream, address);
+                    self.deadline = Instant::now() + CONNECT_TIMEOUT;
+                    break;
+                }
+            }
+        }
+    }
+
+    fn finish_address(&self) -> Result<io::Result<()>, Interrupted> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        Ok(match retry(|| wait_ready(self.stream.as_fd(), Readiness::Write, left))? {
+            Ok(false) => Err(io::ErrorKind::TimedOut.into()),
+            Err(e) => Err(e),
+            Ok(true) => match self.stream.take_error() {
+                Ok(Some(e)) | Err(e) => Err(e),
+                Ok(None) => Ok(()),
+            },
+        })
+    }
+
+    /// A server may compile for minutes without a word; one that has lost its power is silent for longer. Without this it
+    /// would be noticed at the end of the time-out.
+    pub fn expect_silence(&self) {
+        let _ = keep_alive(self.stream.as_fd(), KEEP_ALIVE_IDLE, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_PROBES);
+    }
+}
