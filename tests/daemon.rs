@@ -61,7 +61,12 @@ fn it_answers_stock_vectors_as_stock_does() {
 }
 
 /// A daemon whose PATH begins with `servers`, and that allows what `masquerade` names.
-fn daemon_with_servers(workspace: &Workspace, options: &[&str]) -> Daemon {
+pub fn daemon_with_servers(workspace: &Workspace, options: &[&str]) -> Daemon {
+    Daemon::start(workspace, &mut servers_command(workspace, options))
+}
+
+/// The command that starts it.
+pub fn servers_command(workspace: &Workspace, options: &[&str]) -> std::process::Command {
     let mut command = workspace.command(workspace.path("bin/distccd"));
     let path = format!("{}:/usr/bin:/bin", workspace.path("servers").display());
     command
@@ -80,7 +85,7 @@ fn daemon_with_servers(workspace: &Workspace, options: &[&str]) -> Daemon {
         .arg("--masquerade-dir")
         .arg(workspace.path("masquerade"))
         .args(options);
-    Daemon::start(workspace, &mut command)
+    command
 }
 
 #[test]
@@ -356,7 +361,7 @@ fn root_becomes_somebody_else() {
     }
 }
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     field(std::process::id(), "status", "Uid:") == 0
 }
 

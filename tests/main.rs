@@ -28,6 +28,8 @@ mod failures;
 mod inetd;
 /// `^C` and signals.
 mod interrupt;
+/// The daemon's log: the system's log daemon, and the line of every kind of job.
+mod logs;
 /// The manual pages.
 mod manual;
 /// `distccmon-text`, ours and stock's, on either's states.
@@ -40,8 +42,12 @@ mod options;
 mod readme;
 /// What once went wrong, named after its cause.
 mod regression;
+/// Memory, turns, pid file and privileges of the daemon.
+mod resources;
 /// Words from `@FILE`.
 mod response;
+/// The daemon under systemd, or what looks like it.
+mod service;
 /// Many jobs on few slots.
 mod slots;
 /// Servers reached through OpenSSH and dropbear.

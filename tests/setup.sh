@@ -3,7 +3,7 @@
 #
 #   build   cargo and rustc, a C compiler, make
 #   test    build, and compilers of C++ and Objective-C, clang, the stock distcc,
-#           strace, file, ccache, OpenSSH and dropbear (no server of theirs is started)
+#           strace, file, ccache, busybox, OpenSSH and dropbear (no server of theirs is started)
 #   demo    build, and a C++ compiler
 #   extra   clang, another gcc, a cross gcc, cmake and ninja: for the tests that
 #           skip themselves without them
@@ -28,7 +28,7 @@ want=
 for group in "$@"; do
     case $group in
         build) want="$want rust gcc make" ;;
-        test) want="$want rust gcc make g++ objc objc++ clang distcc distccd strace file ccache ssh sshd dropbear dbclient" ;;
+        test) want="$want rust gcc make g++ objc objc++ clang distcc distccd strace file ccache busybox ssh sshd dropbear dbclient" ;;
         demo) want="$want rust gcc make g++" ;;
         extra) want="$want clang gcc-11 arm-linux-gnueabihf-gcc cmake ninja" ;;
         *) usage ;;
@@ -113,10 +113,10 @@ if ! has apt-get; then
     {
         echo "setup.sh: missing: $lack"
         echo "Install them with your system's package manager. Usual package names:"
-        echo "  Fedora:  gcc gcc-c++ make distcc distcc-server strace file ccache openssh dropbear clang"
-        echo "  Arch:    gcc make distcc strace file ccache openssh dropbear clang"
-        echo "  openSUSE: gcc gcc-c++ make distcc distcc-server strace file ccache clang"
-        echo "  Alpine:  gcc g++ musl-dev make distcc strace file ccache clang"
+        echo "  Fedora:  gcc gcc-c++ make distcc distcc-server strace file ccache busybox openssh dropbear clang"
+        echo "  Arch:    gcc make distcc strace file ccache busybox openssh dropbear clang"
+        echo "  openSUSE: gcc gcc-c++ make distcc distcc-server strace file ccache busybox clang"
+        echo "  Alpine:  gcc g++ musl-dev make distcc strace file ccache busybox clang"
     } >&2
     exit 1
 fi

@@ -35,6 +35,8 @@ pub struct Compile {
     workplace: Option<Workplace>,
     output: Option<(File, File)>,
     child: Option<Running>,
+    /// The compiler's address space, in bytes, if it is limited.
+    max_memory: Option<u64>,
     /// The compiler may have left something that still writes.
     unfinished: bool,
 }
@@ -94,6 +96,7 @@ impl Compile {
             workplace: None,
             output: None,
             child: None,
+            max_memory: None,
             unfinished: false,
         }
     }
@@ -222,6 +225,7 @@ impl Compile {
         };
         let pid = compiler::spawn(&self.program.path, &argv, &environment(path, dir), &start)?;
         self.child = Some(Running(pid));
+        self.max_memory = max_memory;
         self.output = Some((stdout, stderr));
         Ok(pid)
     }
@@ -251,8 +255,13 @@ impl Compile {
         };
         let ours = workplace.source_path();
         let messages = Contents::of(&mut stderr)?;
+        let mut shown = replace(&messages, ours.as_os_str().as_bytes(), self.command.input_name());
+        if let Some(limit) = self.max_memory.filter(|_| self.unfinished || speaks_of_memory(&messages)) {
+            let note = format!("distccd: compilers have {} MB of memory here (--job-memory)\n", limit >> 20);
+            shown.extend_from_slice(note.as_bytes());
+        }
         let results = Results {
-            stderr: replace(&messages, ours.as_os_str().as_bytes(), self.command.input_name()),
+            stderr: shown,
             stdout: Contents::of(&mut stdout)?,
             object: open_object(&workplace.object_path())?,
         };
@@ -277,6 +286,13 @@ fn expand(
         }
     });
     written.map(|()| expanded.map(drop))
+}
+
+/// Whether a compiler, or the dynamic linker in its place, says that it needs more memory.
+fn speaks_of_memory(messages: &[u8]) -> bool {
+    let phrases =
+        ["out of memory", "memory exhausted", "annot allocate memory", "bad_alloc", "failed to map segment"];
+    phrases.iter().any(|phrase| file::contains(messages, phrase.as_bytes()))
 }
 
 /// Ends a compiler with everything it started.

@@ -16,10 +16,13 @@ use crate::sys::socket;
 pub fn for_jobs(options: &Options) -> Result<Vec<TcpListener>, Failure> {
     let passed = manager::passed_listeners()
         .map_err(|e| (ExitCode::BindFailed, format!("cannot use a socket of the service manager: {e}")))?;
+    if !passed.is_empty() {
+        log::info!(target: NOTICE, "the service manager has passed the sockets; --listen and --port do not count");
+    }
     let mut listeners = Vec::new();
     for listener in passed {
         let address = listener.local_addr().map_err(|e| (ExitCode::BindFailed, e.to_string()))?;
-        announce("listening", address, " (passed by the service manager)");
+        announce("listening", address);
         listeners.push(TcpListener::from_std(listener));
     }
     if listeners.is_empty() {
@@ -43,7 +46,7 @@ pub fn bind(options: &Options, port: u16, what: &str) -> Result<TcpListener, Fai
     for address in addresses(options, port).map_err(bad)? {
         match TcpListener::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener))) {
             Ok((address, listener)) => {
-                announce(what, address, "");
+                announce(what, address);
                 return Ok(listener);
             }
             Err(e) => failure = Some(format!("bind of {}:{} failed: {e}", address.ip(), address.port())),
@@ -52,8 +55,8 @@ pub fn bind(options: &Options, port: u16, what: &str) -> Result<TcpListener, Fai
     Err(bad(failure.unwrap_or_else(|| "there is no address to listen on".to_owned())))
 }
 
-fn announce(what: &str, address: SocketAddr, how: &str) {
-    log::info!(target: NOTICE, "{what} on {}:{}{how}", address.ip(), address.port());
+fn announce(what: &str, address: SocketAddr) {
+    log::info!(target: NOTICE, "{what} on {}:{}", address.ip(), address.port());
 }
 
 /// The addresses to bind for this port, best first: every address of this machine through one dual-stack socket where

@@ -220,6 +220,7 @@ fn serve_many(options: &Options, detach: bool, policy: &Policy) -> Result<Ending
             workers: workers(options),
             slots: options.jobs,
             memory: Memory::new(options.min_free_memory),
+            keep_files: policy.keep_files,
             stats: stats_listener.map(|listener| (listener, &options.access)),
             manager,
         };

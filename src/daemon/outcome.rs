@@ -52,6 +52,7 @@ impl Outcome {
             Outcome::JobTooLong(_) => "COMPILE_TIMEOUT",
             Outcome::ClientGone | Outcome::Silent(_) => "CLI_DISCONN",
             Outcome::BadRequest(_) => "REJ_BAD_REQ",
+            Outcome::Refused(refusal) if refusal.code == ExitCode::Busy => "REJ_OVERLOAD",
             Outcome::Truncated(_) | Outcome::Refused(_) => "OTHER",
         }
     }

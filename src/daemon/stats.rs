@@ -40,11 +40,13 @@ pub enum JobEnd {
     Refused,
     /// Nothing was asked for: the daemon itself closed an idle connection.
     Nothing,
+    /// The worker that had it died.
+    Lost,
 }
 
 impl JobEnd {
     /// All, in the order of their numbers.
-    pub const ALL: [JobEnd; 12] = [
+    pub const ALL: [JobEnd; 13] = [
         JobEnd::Ok,
         JobEnd::Error,
         JobEnd::Timeout,
@@ -57,6 +59,7 @@ impl JobEnd {
         JobEnd::IoError,
         JobEnd::Refused,
         JobEnd::Nothing,
+        JobEnd::Lost,
     ];
 
     /// The class of an outcome.
@@ -220,7 +223,7 @@ impl Stats {
 
     /// A worker has died with all its connections.
     pub fn forget_worker(&mut self, worker: usize) {
-        self.open.remove(&worker);
+        self.ends[JobEnd::Lost as usize] += self.open.remove(&worker).unwrap_or_default();
         self.jobs.retain(|id, _| id.worker != worker);
     }
 
@@ -236,8 +239,14 @@ impl Stats {
     /// Stock's page. What stock's `dcc_max_kids` is, the most jobs at once, is here the number of slots.
     pub fn stock_page(&mut self, now: Instant, gauges: &Gauges, machine: &Reading) -> String {
         self.windows.advance(now);
-        let refused =
-            [JobEnd::Truncated, JobEnd::NotAllowed, JobEnd::NoCompiler, JobEnd::IoError, JobEnd::Refused];
+        let other = [
+            JobEnd::Truncated,
+            JobEnd::NotAllowed,
+            JobEnd::NoCompiler,
+            JobEnd::IoError,
+            JobEnd::Refused,
+            JobEnd::Lost,
+        ];
         let (longest, compiler, time) = match &self.longest {
             Some((job, time)) => (shown(&job.file), shown(&job.compiler), i64::from(*time)),
             None => ("none".to_owned(), "none".to_owned(), -1),
@@ -254,7 +263,7 @@ impl Stats {
             ("dcc_compile_error", self.count(&[JobEnd::Error]).to_string()),
             ("dcc_compile_timeout", self.count(&[JobEnd::Timeout]).to_string()),
             ("dcc_cli_disconnect", self.count(&[JobEnd::ClientGone]).to_string()),
-            ("dcc_other", self.count(&refused).to_string()),
+            ("dcc_other", self.count(&other).to_string()),
             ("dcc_longest_job", longest),
             ("dcc_longest_job_compiler", compiler),
             ("dcc_longest_job_time_msecs", time.to_string()),
@@ -309,6 +318,7 @@ impl Stats {
             ("{result=\"bad_request\"}", count(&[JobEnd::BadRequest])),
             ("{result=\"truncated\"}", count(&[JobEnd::Truncated])),
             ("{result=\"refused\"}", count(&refused)),
+            ("{result=\"lost\"}", count(&[JobEnd::Lost])),
         ];
         let mut reasons = vec![("{reason=\"address\"}", self.denied.to_string())];
         reasons.extend(refusals.map(|(label, end)| (label, count(&[end]))));

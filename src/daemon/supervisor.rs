@@ -50,6 +50,8 @@ pub struct Setup<'a> {
     pub slots: usize,
     /// When no further job is to start.
     pub memory: Memory,
+    /// What jobs leave behind is to stay.
+    pub keep_files: bool,
     /// Where to serve statistics, and to whom.
     pub stats: Option<(TcpListener, &'a Access)>,
     /// Whom to tell.
@@ -78,6 +80,7 @@ struct Supervisor {
     places: Vec<Place>,
     grants: Grants,
     memory: Memory,
+    keep_files: bool,
     stats: Option<StatsServer>,
     manager: Manager,
     /// The first signal to end: from then on it drains.
@@ -104,7 +107,7 @@ struct Running {
 
 impl Supervisor {
     fn new(setup: Setup) -> io::Result<Supervisor> {
-        let Setup { workers, slots, memory, stats, manager } = setup;
+        let Setup { workers, slots, memory, keep_files, stats, manager } = setup;
         let poll = Poll::new()?;
         let signals = SignalPipe::new(&[Signal::CHLD, Signal::TERM, Signal::INT, Signal::HUP, Signal::ALRM])?;
         poll.registry().register(&mut SourceFd(&signals.as_fd().as_raw_fd()), SIGNALS, Interest::READABLE)?;
@@ -118,6 +121,7 @@ impl Supervisor {
             places: (0..workers).map(|_| place()).collect(),
             grants: Grants::new(slots),
             memory,
+            keep_files,
             stats,
             manager,
             ended_by: None,
@@ -262,7 +266,9 @@ impl Supervisor {
         for group in worker.compilers.values() {
             let _ = group.kill_group(Signal::KILL);
         }
-        job::sweep(worker.pid);
+        if !self.keep_files {
+            job::sweep(worker.pid);
+        }
         if draining {
             return;
         }
