@@ -252,12 +252,39 @@ fn differences(
         }
     };
     let mut text = expected.differences(&seen);
+    text += &explained_differently(workspace, &case.command, &log);
     let remote = log.contains("completed ok");
     if remote != case.remote {
         let place = if remote { "on a server" } else { "locally" };
         text += &format!("  it was done {place}:\n{log}");
     }
     text
+}
+
+/// What `--explain` says and is not what the client's log says it did.
+fn explained_differently(workspace: &Workspace, command: &str, log: &str) -> String {
+    let command = command.replace("$D ", "$D --explain ");
+    let mut command = shell(workspace, &command, workspace.path("bin/distcc").to_str().unwrap());
+    let output = command.output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = |start: &str| text.lines().find_map(|line| line.strip_prefix(start)).unwrap_or_default();
+    let wrong = |what: &str| format!("  it is explained otherwise ({what}):\n{text}{log}");
+    // A job that was to be distributed may have ended locally.
+    let remote = log.contains("] compile from ");
+    if !output.status.success() || !text.starts_with(if remote { "remote\n" } else { "local: " }) {
+        return wrong("place");
+    }
+    let sent = log.lines().find_map(|line| line.split_once("] exec on ")?.1.split_once(": "));
+    let sent = sent.map(|(_, words)| words).filter(|words| !words.contains('"'));
+    if sent.is_some_and(|words| words != line("server gets: ")) {
+        return wrong("words");
+    }
+    let written = line("writes: ").split(' ').filter(|name| !name.contains('\''));
+    let mut missing = written.filter(|name| !name.is_empty() && !workspace.work().join(name).exists());
+    match log.contains("completed ok").then(|| missing.next()).flatten() {
+        Some(name) => wrong(name),
+        None => String::new(),
+    }
 }
 
 /// Which of the table's needs are met here.

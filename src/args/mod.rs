@@ -21,6 +21,7 @@ mod strip;
 pub use check::{FindSpecs, Refusal, ServerJob, check, check_with_specs};
 pub use language::{Language, looks_like_file};
 pub use local::{Local, LocalSlot, Printable, Reason, printable};
+pub use options::rule;
 pub use response::expand;
 pub use scan::{Verdict, scan};
 pub use strip::Job;

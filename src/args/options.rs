@@ -117,6 +117,18 @@ pub fn lookup(word: &[u8]) -> Option<(&'static Row, Value)> {
     })
 }
 
+/// How the table writes the row that decides for a word: `-save-...` for all that begin so.
+pub fn rule(word: &[u8]) -> Option<String> {
+    let (row, _) = lookup(word)?;
+    let value = match row.attach {
+        Attach::Alone => "",
+        Attach::Joined => "...",
+        Attach::Separate => " VALUE",
+        Attach::Either => "[ ]VALUE",
+    };
+    Some(format!("{}{value}", row.spelling))
+}
+
 /// Why a value is not taken on trust, whatever its option: it might not be what it seems.
 ///
 /// No harmless option of the families has a path in its value, so one with a path is likely to be

@@ -28,6 +28,7 @@ use crate::wire::{Version, limits};
 mod command;
 mod config;
 mod desk;
+mod explain;
 mod link;
 mod local;
 mod messages;
@@ -97,7 +98,7 @@ fn compile(command: &CompileCommand) -> Result<WaitStatus, Stop> {
     if command.nested {
         return local::run(command);
     }
-    match scan(&command.words()) {
+    match judge(command) {
         Verdict::Local(local) => {
             log::info!("compiling locally: {}", local.reason);
             let input = local.input.as_deref().unwrap_or(OsStr::new(""));
@@ -111,6 +112,11 @@ fn compile(command: &CompileCommand) -> Result<WaitStatus, Stop> {
         }
         Verdict::Remote(job) => distribute(command, &job),
     }
+}
+
+/// What is to become of a command: the first step of a compile, and what `--explain` shows.
+fn judge(command: &CompileCommand) -> Verdict {
+    scan(&command.words())
 }
 
 /// The verdict of the words, and of the environment where that decides too.
@@ -411,6 +417,11 @@ fn reads_files(text: &[u8]) -> bool {
     false
 }
 
+/// The compiler and its arguments as a server gets them.
+fn words_for_server(job: &Job) -> Vec<OsString> {
+    job.server_argv_from(working_directory().as_os_str())
+}
+
 /// The directory as compilers call it: `PWD` if that is right, since it may hold symbolic links.
 fn working_directory() -> PathBuf {
     let identity = |path: &Path| path.metadata().map(|metadata| (metadata.dev(), metadata.ino())).ok();
@@ -431,9 +442,7 @@ fn exchange(
     connection.finish()?;
     desk.set_phase(Phase::Send);
     let version = if host.lzo { Version::Lzo } else { Version::Plain };
-    let directory = working_directory();
-    let argv = job.server_argv_from(directory.as_os_str());
-    let argv: Vec<Vec<u8>> = argv.iter().map(|word| word.as_bytes().to_vec()).collect();
+    let argv: Vec<Vec<u8>> = words_for_server(job).iter().map(|word| word.as_bytes().to_vec()).collect();
     log::info!("exec on {}: {}", host.spec, Quoted(&argv));
     let sent = connection.send(version, &argv, &source.text);
     if let Err(Failure::Interrupted(interrupted)) = sent {

@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use super::command::CompileCommand;
+use super::explain::explain;
 use crate::args::printable;
 use crate::console;
 use crate::exitcode::ExitCode;
@@ -22,6 +24,8 @@ Options:
   --version       version, protocols, default port
   --show-hosts    the hosts in use, one per line
   -j              how many jobs they take together
+  --explain COMPILER ARGS...
+                  where that would be compiled, why, and what a server would get
 
 Environment:
   DISTCC_HOSTS       the hosts; else $DISTCC_DIR/hosts, ~/.distcc/hosts, /etc/distcc/hosts
@@ -48,6 +52,14 @@ pub fn own_option(args: &[OsString]) -> Option<Ending> {
             Some(program::answer("distcc", format_args!("{}{HELP}", program::version_text("distcc"))))
         }
         "--version" => Some(program::answer("distcc", format_args!("{}", program::version_text("distcc")))),
+        "--explain" if args.len() > 1 => {
+            let text = explain(&CompileCommand::explicit(&args[1..]));
+            Some(program::answer("distcc", format_args!("{text}")))
+        }
+        "--explain" => {
+            console::err(format_args!("distcc: --explain: missing compiler\nTry 'distcc --help'.\n"));
+            Some(ExitCode::BadArguments.into())
+        }
         "--show-hosts" => {
             Some(show_hosts(|list| list.iter().map(|host| format!("{}\n", host.spec)).collect()))
         }

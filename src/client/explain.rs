@@ -1,0 +1,80 @@
+//! `distcc --explain COMPILER ARGS…`: what would become of a command, without doing any of it.
+//!
+//! It asks the steps that a compile goes through, so that it cannot say anything else than what would happen.
+
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::os::unix::ffi::OsStrExt;
+
+use super::command::CompileCommand;
+use super::{judge, words_for_server};
+use crate::args::{self, Job, Local, Verdict, printable};
+
+/// The explanation: its first word is `remote` or `local`.
+pub fn explain(command: &CompileCommand) -> String {
+    if command.nested {
+        return "local: distcc is running it already (_DISTCC_SAFEGUARD is set)\n".to_owned();
+    }
+    match judge(command) {
+        Verdict::Local(local) => explain_local(&local),
+        Verdict::Remote(job) => explain_remote(&job),
+    }
+}
+
+fn explain_local(local: &Local) -> String {
+    let mut text = format!("local: {}\n", local.reason);
+    if let Some(rule) = local.reason.word().and_then(|word| args::rule(word.as_bytes())) {
+        let _ = writeln!(text, "rule: {rule}");
+    }
+    text
+}
+
+fn explain_remote(job: &Job) -> String {
+    let mut text = "remote\n".to_owned();
+    if job.already_preprocessed() {
+        let _ = writeln!(text, "sends as it is: {}", printable(job.input()));
+    } else {
+        let _ = writeln!(text, "runs here: {}", Words(&job.preprocess_argv()));
+    }
+    let _ = writeln!(text, "server gets: {}", Words(&words_for_server(job)));
+    let _ = write!(text, "writes: {}", Words(&[job.output().to_owned()]));
+    if let Some(file) = job.dependency_file() {
+        let _ = write!(text, " {}", Words(&[file.to_owned()]));
+    }
+    text.push_str("\nunless the source reads files in asm statements (.incbin)\n");
+    text
+}
+
+/// Words as a shell would take them.
+struct Words<'a>(&'a [OsString]);
+
+impl std::fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        for (at, word) in self.0.iter().enumerate() {
+            let separator = if at == 0 { "" } else { " " };
+            let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./=+,:@%^".contains(byte);
+            match !word.is_empty() && word.as_bytes().iter().all(is_plain) {
+                true => write!(f, "{separator}{}", printable(word))?,
+                false => {
+                    let quoted = word.as_bytes().iter().flat_map(|&byte| match byte {
+                        b'\'' => b"'\\''".to_vec(),
+                        byte => vec![byte],
+                    });
+                    write!(f, "{separator}'{}'", args::Printable(&quoted.collect::<Vec<u8>>()))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_can_be_pasted_into_a_shell() {
+        let words = ["gcc", "-DX=it's \"1 2\"", "", "a.c", "$x"].map(OsString::from);
+        assert_eq!(Words(&words).to_string(), "gcc '-DX=it'\\''s \"1 2\"' '' a.c '$x'");
+    }
+}
