@@ -153,7 +153,7 @@ impl Running {
 
 /// A listener that takes no connection any more, and the connections that fill it.
 #[allow(unsafe_code)]
-fn full_listener() -> (TcpListener, Vec<TcpStream>) {
+pub fn full_listener() -> (TcpListener, Vec<TcpStream>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     // SAFETY: integers only; listening again changes the length of the queue.

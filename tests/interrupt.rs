@@ -1,9 +1,12 @@
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use distcc::state::Phase;
+
+use crate::failures::full_listener;
 use crate::util::peer::FakeServer;
 use crate::util::*;
 
@@ -79,25 +82,35 @@ fn a_signal_ends_the_client_wherever_it_waits() {
     let path = format!("{}:/usr/bin:/bin", workspace.path("bin").display());
     let silent = FakeServer::new(|_, stream| {
         stream.write_all(b"DONE00000001").unwrap();
-        std::thread::sleep(Duration::from_secs(30));
+        let _ = stream.read_to_end(&mut Vec::new());
     });
     let host = silent.host();
-    let cases: [(&str, &[&str], &str); 3] = [
-        ("receiving", &["gcc", "-c", "a.i", "-o", "a.o"], &host),
-        ("preprocessing", &["slowcc", "-c", "a.c", "-o", "a.o"], &host),
-        ("compiling here", &["slowcc", "a.o", "-o", "program"], &host),
+    let (full, _waiting) = full_listener();
+    let hole = format!("127.0.0.1:{}", full.local_addr().unwrap().port());
+    let deaf = FakeServer::raw(|_| std::thread::sleep(Duration::from_secs(60)));
+    // More than the socket buffers take.
+    workspace.write("large.i", &format!("# 1 \"a.c\"\nchar x[] = \"{}\";\n", "x".repeat(16 << 20)));
+    let cases: [(Phase, &[&str], &str); 5] = [
+        (Phase::Connect, &["gcc", "-c", "a.i", "-o", "a.o"], &hole),
+        (Phase::Send, &["gcc", "-c", "large.i", "-o", "a.o"], &deaf.host()),
+        (Phase::Receive, &["gcc", "-c", "a.i", "-o", "a.o"], &host),
+        (Phase::Preprocess, &["slowcc", "-c", "a.c", "-o", "a.o"], &host),
+        (Phase::Compile, &["slowcc", "a.o", "-o", "program"], &host),
     ];
     for (what, words, hosts) in cases {
         for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
             let mut client = workspace.distcc(hosts).env("PATH", &path).args(words).spawn().unwrap();
-            wait_until("the client works", || !workspace.leftovers().is_empty());
+            wait_until("the client is where it is to be", || {
+                let shown = distcc::state::read_all(&workspace.path("top/state"), |_| {}).unwrap_or_default();
+                shown.iter().any(|record| record.phase == what)
+            });
             std::thread::sleep(Duration::from_millis(100));
-            assert!(client.try_wait().unwrap().is_none(), "{what}: ended by itself");
+            assert!(client.try_wait().unwrap().is_none(), "{what:?}: ended by itself");
             let start = Instant::now();
             signal_pid(client.id(), signal);
             let status = client.wait().unwrap();
-            assert_eq!(status.signal(), Some(signal), "{what}: {status}");
-            assert!(start.elapsed() < Duration::from_millis(500), "{what}: {:?}", start.elapsed());
+            assert_eq!(status.signal(), Some(signal), "{what:?}: {status}");
+            assert!(start.elapsed() < Duration::from_millis(500), "{what:?}: {:?}", start.elapsed());
             workspace.assert_clean();
             assert_unlocked(&workspace);
             wait_until("no compiler is left", || {
@@ -105,7 +118,10 @@ fn a_signal_ends_the_client_wherever_it_waits() {
             });
         }
     }
-    assert!(!workspace.work().join("a.o").exists());
+    let mut left: Vec<_> =
+        fs::read_dir(workspace.work()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["a.c", "a.i", "large.i"], "no output, whole or half");
 
     // Waiting in the queue, behind one that has the only slot.
     let one = format!("{host}/1");
