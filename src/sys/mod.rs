@@ -1,13 +1,15 @@
 //! The kernel, in our own types. Every libc call and every `unsafe` block of the tree is below this module.
 //!
 //! What it supplies: children and their end (`process`), signals (`signal`), descriptors, anonymous files and
-//! their mappings (`file`), streams into files (`splice`), locks (`lock`), users and privileges (`user`),
+//! their mappings (`file`), streams into files (`splice`), steps below
+//! a directory (`dir`), locks (`lock`), users and privileges (`user`),
 //! what a monitor needs (`watch`, `terminal`). Sockets come from `std` and `mio`, and `socket` sets up what these
 //! do not. Descriptors are owned from the call that made them and close on exec from that call
 //! too, so that a compiler inherits nothing it was not given.
 
 use std::io;
 
+pub mod dir;
 pub mod file;
 pub mod lock;
 pub mod process;
