@@ -12,6 +12,7 @@ use super::language::{self, Kind};
 use super::local::Printable;
 use super::options::{self, Effect, Row, Server};
 use super::parse::{Item, What, items};
+use super::pump::{Treatment, treatment};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -24,6 +25,28 @@ pub struct ServerJob {
     input: Vec<u8>,
     output: Option<Vec<u8>>,
     kind: Kind,
+    dependencies: Dependencies,
+}
+
+/// What a job in a root asks of its dependency file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Dependencies {
+    /// By `-MD` or `-MMD`.
+    wanted: bool,
+    /// By any option; stock clients leave `-MD` out when the user's environment asks.
+    mentioned: bool,
+    has_target: bool,
+}
+
+/// Where a job that is preprocessed here finds the client's files, and leaves its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Root<'a> {
+    /// The directory that stands for the client's `/`.
+    pub path: &'a OsStr,
+    /// The object.
+    pub output: &'a OsStr,
+    /// The dependency file, if the client wants one.
+    pub dependencies: &'a OsStr,
 }
 
 /// What goes to the compiler, in order.
@@ -32,6 +55,10 @@ enum Word {
     Verbatim(Vec<u8>),
     Input,
     Output,
+    /// An option, or nothing, and an absolute path that means one below the root.
+    Rooted(Vec<u8>, Vec<u8>),
+    /// The same if there is such a directory.
+    Sysroot(Vec<u8>, Vec<u8>),
 }
 
 /// Why a job is not done.
@@ -77,6 +104,8 @@ impl ServerJob {
                 Word::Verbatim(word) => command.push(OsStr::from_bytes(word).to_owned()),
                 Word::Input => command.push(input.to_owned()),
                 Word::Output => command.extend(["-o".into(), output.to_owned()]),
+                // Only in a root.
+                Word::Rooted(..) | Word::Sysroot(..) => {}
             }
         }
         if self.output.is_none() {
@@ -84,6 +113,63 @@ impl ServerJob {
         }
         command
     }
+
+    /// Whether a job in a root is to make a dependency file.
+    pub fn wants_dependencies(&self) -> bool {
+        self.dependencies.mentioned
+    }
+
+    /// The words behind the compiler for a job that [`check_in`] has accepted. The object and the messages come out
+    /// as if `root` were `/`, but for the root's path in messages and dependency file; `is_dir` tells whether there is such a
+    /// directory.
+    pub fn command_in(&self, root: &Root, is_dir: impl Fn(&OsStr) -> bool) -> Vec<OsString> {
+        let join = |parts: &[&[u8]]| OsStr::from_bytes(&parts.concat()).to_owned();
+        let root_path = root.path.as_bytes();
+        let mut command = vec![join(&[b"-ffile-prefix-map=", root_path, b"="])];
+        for word in &self.words {
+            match word {
+                Word::Verbatim(word) => command.push(join(&[word])),
+                Word::Input if self.input.starts_with(b"/") => command.push(join(&[root_path, &self.input])),
+                Word::Input => command.push(join(&[&self.input])),
+                Word::Output => command.extend(["-o".into(), root.output.to_owned()]),
+                Word::Sysroot(option, path) if !is_dir(&join(&[root_path, path])) => {
+                    command.push(join(&[option, path]));
+                }
+                Word::Rooted(option, path) | Word::Sysroot(option, path) => {
+                    command.push(join(&[option, root_path, path]));
+                }
+            }
+        }
+        if self.output.is_none() {
+            command.extend(["-o".into(), root.output.to_owned()]);
+        }
+        if self.dependencies.mentioned {
+            if !self.dependencies.wanted {
+                command.push("-MMD".into());
+            }
+            if !self.dependencies.has_target {
+                command.extend(["-MQ".into(), join(&[&self.target()])]);
+            }
+            command.extend(["-MF".into(), root.dependencies.to_owned()]);
+        }
+        command
+    }
+
+    /// What the client's dependency file speaks of.
+    fn target(&self) -> Vec<u8> {
+        match &self.output {
+            Some(output) => output.clone(),
+            None => [language::without_extension(language::base_name(&self.input)), b".o"].concat(),
+        }
+    }
+}
+
+/// Judges the words of a request whose source the server preprocesses, in a directory `depth` below the client's `/`.
+///
+/// Nothing is written but the server's own files. What is *read* is not bounded by this: a source may include
+/// what it likes. `specs` is as in [`check_with_specs`].
+pub fn check_in(argv: &[Vec<u8>], depth: usize, specs: FindSpecs) -> Result<ServerJob, Refusal> {
+    judge(argv, Check { depth: Some(depth), ..Check::default() }, specs)
 }
 
 /// Finds the specs file that a client's name for one means, if it may be used.
@@ -96,6 +182,10 @@ pub fn check(argv: &[Vec<u8>]) -> Result<ServerJob, Refusal> {
 
 /// The same, with `-specs=` for those files that `specs` finds: they take the place of the client's names.
 pub fn check_with_specs(argv: &[Vec<u8>], specs: FindSpecs) -> Result<ServerJob, Refusal> {
+    judge(argv, Check::default(), specs)
+}
+
+fn judge(argv: &[Vec<u8>], mut check: Check, specs: FindSpecs) -> Result<ServerJob, Refusal> {
     let words: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
     if let Some(word) = words.iter().find(|word| word.contains(&0)) {
         return Err(Refusal::word(word, "holds a null byte"));
@@ -107,7 +197,6 @@ pub fn check_with_specs(argv: &[Vec<u8>], specs: FindSpecs) -> Result<ServerJob,
         }
         Some(word) => word.to_vec(),
     };
-    let mut check = Check::default();
     for item in items(&words) {
         if let Some(file) = specs_file(&item).and_then(specs) {
             check.words.push(Word::Verbatim([b"-specs=", file.as_bytes()].concat()));
@@ -120,6 +209,9 @@ pub fn check_with_specs(argv: &[Vec<u8>], specs: FindSpecs) -> Result<ServerJob,
 
 #[derive(Default)]
 struct Check {
+    /// Of the directory below the root, if the server preprocesses.
+    depth: Option<usize>,
+    dependencies: Dependencies,
     words: Vec<Word>,
     input: Option<(Vec<u8>, Kind)>,
     output: Option<Vec<u8>>,
@@ -149,6 +241,9 @@ impl Check {
         if self.input.is_some() {
             return Err(Refusal::word(word, "is a second source file"));
         }
+        if !self.is_below(word) {
+            return Err(Refusal::word(word, LEADS_OUT));
+        }
         self.input = Some((word.to_vec(), kind));
         self.words.push(Word::Input);
         Ok(())
@@ -171,16 +266,78 @@ impl Check {
             }
             _ => {}
         }
+        if row.server == Server::AcceptAssembly {
+            self.assembly_option.get_or_insert((item.word.to_vec(), why(row)));
+        }
+        if self.depth.is_some() {
+            return self.option_in_root(row, item, value);
+        }
         match row.server {
-            Server::Accept | Server::AcceptPath => self.keep(item, value),
-            Server::AcceptAssembly => {
-                self.assembly_option.get_or_insert((item.word.to_vec(), why(row)));
-                self.keep(item, value);
-            }
+            Server::Accept | Server::AcceptPath | Server::AcceptAssembly => self.keep(item, value),
             Server::Drop => {}
             Server::Refuse => return refuse(why(row)),
         }
         Ok(())
+    }
+
+    fn option_in_root(&mut self, row: &Row, item: &Item, value: &[u8]) -> Result<(), Refusal> {
+        let refuse = |why| Err(Refusal::option(item.word, why));
+        let treatment = treatment(row, value);
+        let is_kept = !matches!(treatment, Treatment::Drop | Treatment::DependencyFile);
+        if item.words == 2 && is_kept && value.starts_with(b"-") {
+            return refuse("has a value that looks like an option");
+        }
+        match treatment {
+            Treatment::Refuse(why) => return refuse(why),
+            Treatment::Drop => {}
+            Treatment::Keep => self.keep(item, value),
+            Treatment::DependencyFile => self.dependencies.mentioned = true,
+            Treatment::Dependencies => {
+                self.dependencies.mentioned = true;
+                self.dependencies.wanted |= row.effect == Effect::DependencyWanted;
+                self.dependencies.has_target |= row.effect == Effect::DependencyTarget;
+                self.keep(item, value);
+            }
+            Treatment::Path | Treatment::Sysroot => {
+                if !self.is_below(value) {
+                    return refuse(LEADS_OUT);
+                }
+                if !value.starts_with(b"/") {
+                    self.keep(item, value);
+                    return Ok(());
+                }
+                let mut option = item.word.to_vec();
+                if item.words == 1 {
+                    option.truncate(item.word.len() - value.len());
+                } else {
+                    self.words.push(Word::Verbatim(std::mem::take(&mut option)));
+                }
+                let path = value.to_vec();
+                self.words.push(match treatment {
+                    Treatment::Path => Word::Rooted(option, path),
+                    _ => Word::Sysroot(option, path),
+                });
+            }
+            Treatment::PrefixMap => {
+                self.keep(item, value);
+                // The same for what has the root in front now.
+                if value.starts_with(b"/") {
+                    let option = item.word[..item.word.len() - value.len()].to_vec();
+                    self.words.push(Word::Rooted(option, value.to_vec()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a path stays below the root, if there is one, by its text.
+    fn is_below(&self, path: &[u8]) -> bool {
+        let Some(depth) = self.depth else { return true };
+        let mut depth = if path.starts_with(b"/") { 0 } else { depth as isize };
+        path.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".").all(|name| {
+            depth += if name == b".." { -1 } else { 1 };
+            depth >= 0
+        })
     }
 
     fn keep(&mut self, item: &Item, value: &[u8]) {
@@ -198,9 +355,9 @@ impl Check {
         let Some(kind) = language::of_name(value) else {
             return Err(Refusal::word(value, "is a language that is not compiled here"));
         };
-        let name = kind.language.preprocessed_name();
+        let name = if self.depth.is_some() { value } else { kind.language.preprocessed_name().as_bytes() };
         self.words.push(Word::Verbatim(b"-x".to_vec()));
-        self.words.push(Word::Verbatim(name.as_bytes().to_vec()));
+        self.words.push(Word::Verbatim(name.to_vec()));
         self.language = Some(kind);
         Ok(())
     }
@@ -221,9 +378,12 @@ impl Check {
             input,
             output: self.output,
             kind: self.language.unwrap_or(by_extension),
+            dependencies: self.dependencies,
         })
     }
 }
+
+const LEADS_OUT: &str = "leads out of the job's directory";
 
 /// The name in `-specs=NAME`.
 fn specs_file<'a>(item: &Item<'a>) -> Option<&'a [u8]> {
@@ -397,6 +557,75 @@ mod tests {
     fn split_debug_information_travels_in_assembler_text() {
         assert_eq!(command("gcc -S -gsplit-dwarf a.c"), "-S -gsplit-dwarf IN -o OUT");
         assert!(refusal("gcc -c -gsplit-dwarf a.c").contains(".dwo"));
+    }
+
+    fn run_in(depth: usize, line: &str) -> Result<String, String> {
+        let argv: Vec<Vec<u8>> = line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
+        let job = check_in(&argv, depth, &|_| None).map_err(|refusal| refusal.to_string())?;
+        let root = Root { path: "/R".as_ref(), output: "OUT".as_ref(), dependencies: "DEPS".as_ref() };
+        let command = job.command_in(&root, |dir| dir == "/R/sysroot");
+        Ok(command.join(OsStr::new(" ")).into_string().unwrap())
+    }
+
+    #[test]
+    fn in_a_root_absolute_paths_are_below_it() {
+        let command = |line: &str| run_in(2, line).unwrap().replace("-ffile-prefix-map=/R= ", "");
+        assert_eq!(
+            command("gcc -c -I/i -I i -isystem /s -include/p.h -DX=/x -iwithprefix /x /w/a.c -o /w/a.o"),
+            "-c -I/R/i -I i -isystem /R/s -include/R/p.h -DX=/x -iwithprefix /x /R/w/a.c -o OUT"
+        );
+        assert_eq!(command("gcc -c -x c++ a.c -lm -C -Xlinker -z"), "-c -x c++ a.c -lm -o OUT");
+        assert_eq!(
+            command("gcc -c --sysroot=/sysroot --sysroot /s a.c"),
+            "-c --sysroot=/R/sysroot --sysroot /s a.c -o OUT"
+        );
+        assert_eq!(
+            command("gcc -c -fdebug-prefix-map=/w=. -ffile-prefix-map=x=y a.c"),
+            "-c -fdebug-prefix-map=/w=. -fdebug-prefix-map=/R/w=. -ffile-prefix-map=x=y a.c -o OUT"
+        );
+        assert!(run_in(2, "gcc -c a.c").unwrap().starts_with("-ffile-prefix-map=/R= "));
+    }
+
+    #[test]
+    fn in_a_root_dependencies_are_the_clients() {
+        let command = |line: &str| run_in(2, line).unwrap().replace("-ffile-prefix-map=/R= ", "");
+        assert_eq!(command("gcc -c -MD -MF /etc/x a.c -o b/a.o"), "-c -MD a.c -o OUT -MQ b/a.o -MF DEPS");
+        assert_eq!(command("gcc -c a.c -MT t"), "-c a.c -MT t -o OUT -MMD -MF DEPS");
+        assert_eq!(command("gcc -c -MMD s/a.c"), "-c -MMD s/a.c -o OUT -MQ a.o -MF DEPS");
+    }
+
+    #[test]
+    fn in_a_root_nothing_leads_out_of_it() {
+        let good = ["-I..", "-I../..", "-I../../x", "-include ../../x.h", "-Ia/../../.."];
+        assert!(good.iter().all(|word| run_in(2, &format!("gcc -c {word} a.c")).is_ok()));
+        for bad in [
+            "-I../../..",
+            "-iquote ../../../x",
+            "-include../../../etc/passwd",
+            "-I/a/../../etc",
+            "--sysroot=/..",
+            "-isysroot ../../../",
+            "../../../a.c",
+            "/../a.c",
+            "--gcc-toolchain=/t",
+            "-ivfsoverlay x",
+            "-Wp,-MD,/etc/x",
+            "-Wp,-include,/etc/passwd",
+            "-Xpreprocessor x",
+            "-MT -fplugin=x",
+            "-I -wrapper",
+            "-isystem @f",
+            "-B.",
+            "-wrapper sh,-c",
+            "-fplugin=x.so",
+            "-save-temps",
+            "-MG",
+            "-fpreprocessed",
+        ] {
+            let line =
+                if bad.ends_with(".c") { format!("gcc -c {bad}") } else { format!("gcc -c {bad} b.c") };
+            assert!(run_in(2, &line).is_err(), "{line}");
+        }
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct Wishes<'a> {
 pub struct Plan {
     pub file: OsString,
     pub added: Vec<OsString>,
+    /// What a server that preprocesses has to be told: it has another object and dependency file.
+    pub asked_of_server: Vec<OsString>,
 }
 
 /// What decides where a dependency file goes and what it speaks of.
@@ -116,14 +118,15 @@ impl<'a> Wishes<'a> {
         if job.output_is_given && !self.has_target {
             added.extend(["-MQ".into(), owned(job.output)]);
         }
-        Plan { file, added }
+        let target = if job.output_is_given { job.output.to_vec() } else { source_target(job) };
+        Plan { file, added, asked_of_server: self.target_words(&target) }
     }
 
     fn plan_handed_down(&self, word: &[u8], file: &[u8], job: &Job) -> Result<Plan, Reason> {
-        let mut source_target = without_extension(base_name(job.input)).to_vec();
-        source_target.extend(b".o");
+        let source_target = source_target(job);
         let target_is_sure = self.has_target || !job.output_is_given || job.output == source_target;
-        let added = match Driver::of(job.compiler) {
+        let driver = Driver::of(job.compiler);
+        let added = match driver {
             _ if target_is_sure => vec![],
             Driver::Gcc => vec![],
             Driver::Clang => vec!["-MQ".into(), owned(job.output)],
@@ -134,8 +137,24 @@ impl<'a> Wishes<'a> {
                 ));
             }
         };
-        Ok(Plan { file: owned(file), added })
+        let target = match driver {
+            Driver::Clang if job.output_is_given => job.output,
+            _ => &source_target,
+        };
+        let asks = &word[b"-Wp,".len()..word.len() - file.len() - b",".len()];
+        let mut asked_of_server = vec![owned(asks)];
+        asked_of_server.extend(self.target_words(target));
+        Ok(Plan { file: owned(file), added, asked_of_server })
     }
+
+    fn target_words(&self, target: &[u8]) -> Vec<OsString> {
+        if self.has_target { vec![] } else { vec!["-MQ".into(), owned(target)] }
+    }
+}
+
+/// What compilers call the target when nobody says.
+fn source_target(job: &Job) -> Vec<u8> {
+    [without_extension(base_name(job.input)), b".o"].concat()
 }
 
 /// Whose driver a compiler has, as far as its name tells.

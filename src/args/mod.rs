@@ -14,11 +14,12 @@ mod language;
 mod local;
 mod options;
 mod parse;
+mod pump;
 mod response;
 mod scan;
 mod strip;
 
-pub use check::{FindSpecs, Refusal, ServerJob, check, check_with_specs};
+pub use check::{FindSpecs, Refusal, Root, ServerJob, check, check_in, check_with_specs};
 pub use language::{Language, looks_like_file};
 pub use local::{Local, LocalSlot, Printable, Reason, printable};
 pub use options::rule;
