@@ -43,7 +43,13 @@ fn each_bad_input_gets_its_log_line_and_costs_only_its_connection() {
     };
     for (name, bytes, close, line, answered) in [
         ("an unknown version", b"DIST00000004".to_vec(), false, "protocol version 4 does not exist", false),
-        ("version 3", b"DIST00000003".to_vec(), false, "pump mode", false),
+        (
+            "version 3 with another token",
+            b"DIST00000003ARGC00000001".to_vec(),
+            false,
+            "expected the token CDIR",
+            true,
+        ),
         ("version 0", b"DIST00000000".to_vec(), false, "protocol version 0", false),
         ("another protocol", b"GET / HTTP/1.0\r\n\r\n".to_vec(), false, "expected the token DIST", false),
         ("a bad number", b"DIST00000001ARGC0000000z".to_vec(), false, "is not a number", true),

@@ -26,6 +26,8 @@ pub struct Reply {
     pub stdout: Vec<u8>,
     /// The object.
     pub object: Vec<u8>,
+    /// The dependency file; empty unless the server preprocesses.
+    pub dependencies: Vec<u8>,
 }
 
 /// Why a job was not done by a host. Each blames the host, not the source.
@@ -292,6 +294,7 @@ impl Reply {
             Part::Stderr => &mut self.stderr,
             Part::Stdout => &mut self.stdout,
             Part::Object => &mut self.object,
+            Part::Dependencies => &mut self.dependencies,
         }
     }
 

@@ -6,11 +6,13 @@ use std::io::{self, Read};
 
 use crate::daemon::connection::Reply;
 use crate::daemon::job::Compile;
+use crate::daemon::tree::Trouble;
 use crate::daemon::workplace::Workplaces;
 use crate::sys::process::WaitStatus;
 use crate::wire::lzo::{self, Encoder};
 use crate::wire::reply::{self, Part};
-use crate::wire::{self, Version, limits};
+use crate::wire::request::Event;
+use crate::wire::{Version, limits};
 
 /// A buffer that has grown beyond this is given back.
 const KEPT_BUFFER: usize = 1 << 20;
@@ -28,12 +30,20 @@ impl Answers {
         Answers { encoder: Encoder::new(), buffer: Vec::new(), large: false }
     }
 
-    /// Completes a job's source, which may have come compressed.
-    pub fn finish_source(
+    /// Takes a piece of a job's source.
+    pub fn take(
         &mut self,
         compile: &mut Compile,
+        piece: Event,
         places: &mut Workplaces,
-    ) -> io::Result<Result<(), wire::Error>> {
+    ) -> Result<(), Trouble> {
+        let taken = compile.take(piece, &mut self.buffer, places);
+        self.trim_buffer();
+        taken
+    }
+
+    /// Completes a job's source, which may have come compressed.
+    pub fn finish_source(&mut self, compile: &mut Compile, places: &mut Workplaces) -> Result<(), Trouble> {
         self.large |= compile.memory > KEPT_BUFFER;
         let finished = compile.finish_source(&mut self.buffer, places);
         self.trim_buffer();
@@ -85,6 +95,14 @@ impl Answers {
         self.buffer = buffer;
         self.trim_buffer();
         read?;
+        if version == Version::Pump {
+            // A client that did not ask gets an empty one.
+            let dependencies = results.dependencies.unwrap_or_default();
+            if dependencies.is_empty() && compile.wants_dependencies() {
+                return Err(io::Error::other("the compiler made no dependency file"));
+            }
+            self.encode_part(version, Part::Dependencies, bounded(&dependencies)?, &mut head);
+        }
         Ok(Reply::new(head, None))
     }
 

@@ -1,4 +1,5 @@
 //! One compile in its own directory: the source comes in, the compiler runs, the object and messages go out.
+//! The source is one preprocessed text, or the client's files in a [`Tree`].
 //!
 //! This is the one place where a compiler is started. It gets a private directory (mode 0700) as working and
 //! temporary directory, an environment of a few names, no descriptor but its three streams, no core file, and
@@ -11,9 +12,11 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::args::ServerJob;
+use crate::args::{Root, ServerJob};
 use crate::compiler::{self, Start};
 use crate::daemon::compilers::Program;
+use crate::daemon::depfile;
+use crate::daemon::tree::{Tree, Trouble};
 use crate::daemon::workplace::{self, Workplace, Workplaces};
 use crate::scratch;
 use crate::sys::file::{self, Contents};
@@ -21,6 +24,8 @@ use crate::sys::process::{self, Pid, WaitStatus};
 use crate::sys::signal::Signal;
 use crate::sys::splice::Splicer;
 use crate::wire::lzo;
+use crate::wire::path::Rooted;
+use crate::wire::request::Event;
 use crate::wire::{self, Token, Version, limits};
 
 /// A job from its accepted command to its reply.
@@ -52,6 +57,8 @@ enum Source {
     Compressed(Vec<u8>),
     /// On the disk, where memory is short.
     CompressedOnDisk(File),
+    /// The client's files, which the compiler preprocesses itself.
+    Tree(Box<Tree>),
 }
 
 /// Up to so many bytes, a source gets its memory as it comes, and a plain one needs no workplace before it has a slot.
@@ -70,12 +77,14 @@ impl Drop for Running {
 
 /// What a compiler has left.
 pub struct Results {
-    /// What it wrote to standard error, with the client's name of the source in place of ours.
+    /// What it wrote to standard error, with the client's names in place of ours.
     pub stderr: Vec<u8>,
     /// What it wrote to standard output.
     pub stdout: Contents,
     /// The object, if it made one.
     pub object: Option<File>,
+    /// The dependency file, with the client's names, if it made one.
+    pub dependencies: Option<Vec<u8>>,
 }
 
 /// Names that compilers may see of the daemon's environment: how to find their parts and how to speak.
@@ -88,6 +97,15 @@ impl Compile {
         let collected = Vec::new();
         let source =
             if version.compressed() { Source::Compressed(collected) } else { Source::Small(collected) };
+        Compile::of(command, program, source)
+    }
+
+    /// A job whose files are still to come, into a root where it is to run in `cwd`.
+    pub fn in_root(command: ServerJob, program: Program, cwd: &Rooted) -> io::Result<Compile> {
+        Ok(Compile::of(command, program, Source::Tree(Box::new(Tree::new(cwd)?))))
+    }
+
+    fn of(command: ServerJob, program: Program, source: Source) -> Compile {
         Compile {
             command,
             program,
@@ -106,8 +124,44 @@ impl Compile {
         (self.command.compiler(), self.command.input_name())
     }
 
-    /// Takes bytes of the source as they come from the wire.
-    pub fn take_source(&mut self, bytes: &[u8], places: &mut Workplaces) -> io::Result<()> {
+    /// Takes a piece of the source as it comes from the wire. `buffer` is the worker's, and its contents do not matter.
+    pub fn take(
+        &mut self,
+        piece: Event,
+        buffer: &mut Vec<u8>,
+        places: &mut Workplaces,
+    ) -> Result<(), Trouble> {
+        let tree = match &mut self.source {
+            Source::Tree(tree) => tree,
+            _ => {
+                let Event::Source(bytes) = piece else { return Ok(()) };
+                return Ok(self.take_source(bytes, places)?);
+            }
+        };
+        match piece {
+            Event::FileStart(name, len) => Ok(tree.file(name, len)?),
+            Event::File(bytes) => {
+                let room = tree.held() + bytes.len() <= self.memory;
+                tree.bytes(bytes, room, buffer)
+            }
+            Event::FileEnd => tree.end(buffer),
+            Event::Link(name, target) => Ok(tree.link(&name, &target)?),
+            _ => Ok(()),
+        }
+    }
+
+    /// Memory that is set aside and not needed any more.
+    pub fn give_back_memory(&mut self) -> usize {
+        match &self.source {
+            Source::Tree(tree) => {
+                let held = tree.held().min(self.memory);
+                std::mem::replace(&mut self.memory, held) - held
+            }
+            _ => 0,
+        }
+    }
+
+    fn take_source(&mut self, bytes: &[u8], places: &mut Workplaces) -> io::Result<()> {
         let most = self.memory;
         match &mut self.source {
             Source::Small(collected) if collected.len() + bytes.len() <= SMALL.min(most) => {
@@ -128,6 +182,7 @@ impl Compile {
                 Ok(())
             }
             Source::CompressedOnDisk(file) => file.write_all(bytes),
+            Source::Tree(_) => Ok(()),
         }
     }
 
@@ -144,14 +199,16 @@ impl Compile {
 
     /// The source is complete: puts it where the compiler finds it, expanded if it came compressed. `buffer` is the
     /// worker's, and its contents do not matter. Afterwards no more memory is set aside than is needed.
-    pub fn finish_source(
-        &mut self,
-        buffer: &mut Vec<u8>,
-        places: &mut Workplaces,
-    ) -> io::Result<Result<(), wire::Error>> {
+    pub fn finish_source(&mut self, buffer: &mut Vec<u8>, places: &mut Workplaces) -> Result<(), Trouble> {
+        if let Source::Tree(tree) = &mut self.source {
+            tree.finish(buffer)?;
+            self.workplace(places)?;
+            self.memory = 0;
+            return Ok(());
+        }
         let most = self.memory;
         let expanded = match std::mem::replace(&mut self.source, Source::Placed) {
-            plain @ (Source::Small(_) | Source::Placed) => {
+            plain @ (Source::Small(_) | Source::Placed | Source::Tree(_)) => {
                 self.source = plain;
                 self.placed(places)?;
                 Ok(())
@@ -165,12 +222,12 @@ impl Compile {
             }
         };
         if let Err(error) = expanded {
-            return Ok(Err(wire::Error::Lzo { token: Token::Doti, error }));
+            return Err(Trouble::Wire(wire::Error::Lzo { token: Token::Doti, error }));
         }
         let workplace = self.workplace(places)?;
         workplace.finish()?;
         self.memory = workplace.held();
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// The workplace with everything in it that has come of a plain source.
@@ -208,16 +265,23 @@ impl Compile {
             }
         };
         let dir = workplace.path();
-        let (source, object) = (workplace.source_path(), workplace.object_path());
-        let words = self.command.command(source.as_os_str(), object.as_os_str());
         let name = &self.program.name;
-        let argv: Vec<OsString> = std::iter::once(name.clone())
-            .chain(stable_directory(name.as_bytes(), dir))
-            .chain(words)
-            .collect();
+        let mut argv = vec![name.clone()];
+        let cwd = match &self.source {
+            Source::Tree(tree) => {
+                argv.extend(words_in(tree, &self.command, workplace));
+                tree.cwd()
+            }
+            _ => {
+                argv.extend(stable_directory(name.as_bytes(), dir));
+                let (source, object) = (workplace.source_path(), workplace.object_path());
+                argv.extend(self.command.command(source.as_os_str(), object.as_os_str()));
+                dir
+            }
+        };
         let start = Start {
             stdio: [Some(stdin), Some(stdout.as_fd()), Some(stderr.as_fd())],
-            cwd: Some(dir),
+            cwd: Some(cwd),
             new_group: true,
             bound_to_us: true,
             max_file_len: Some(limits::BODY.into()),
@@ -253,9 +317,18 @@ impl Compile {
         else {
             return Err(io::Error::other("the compiler was never started"));
         };
-        let ours = workplace.source_path();
         let messages = Contents::of(&mut stderr)?;
-        let mut shown = replace(&messages, ours.as_os_str().as_bytes(), self.command.input_name());
+        let (mut shown, dependencies) = match &self.source {
+            Source::Tree(tree) => {
+                let root = tree.path().as_os_str().as_bytes();
+                let dependencies = take_dependencies(workplace)?.map(|text| depfile::clean(&text, root));
+                (replace(&messages, root, b""), dependencies)
+            }
+            _ => {
+                let ours = workplace.source_path();
+                (replace(&messages, ours.as_os_str().as_bytes(), self.command.input_name()), None)
+            }
+        };
         if let Some(limit) = self.max_memory.filter(|_| self.unfinished || speaks_of_memory(&messages)) {
             let note = format!("distccd: compilers have {} MB of memory here (--job-memory)\n", limit >> 20);
             shown.extend_from_slice(note.as_bytes());
@@ -264,12 +337,38 @@ impl Compile {
             stderr: shown,
             stdout: Contents::of(&mut stdout)?,
             object: open_object(&workplace.object_path())?,
+            dependencies,
         };
         if messages.is_empty() && results.stdout.is_empty() {
             workplace.return_outputs(stdout, stderr);
         }
         Ok(results)
     }
+
+    /// Whether the client wants a dependency file, which only the compiler of a [`Tree`] can write.
+    pub fn wants_dependencies(&self) -> bool {
+        matches!(self.source, Source::Tree(_)) && self.command.wants_dependencies()
+    }
+}
+
+fn words_in(tree: &Tree, command: &ServerJob, workplace: &Workplace) -> Vec<OsString> {
+    let (output, dependencies) = (workplace.object_path(), workplace.dependencies_path());
+    let root = Root {
+        path: tree.path().as_os_str(),
+        output: output.as_os_str(),
+        dependencies: dependencies.as_os_str(),
+    };
+    command.command_in(&root, |path| Path::new(path).is_dir())
+}
+
+/// Reads the dependency file and removes it.
+fn take_dependencies(workplace: &Workplace) -> io::Result<Option<Vec<u8>>> {
+    let path = workplace.dependencies_path();
+    let Some(mut file) = open_object(&path)? else { return Ok(None) };
+    let mut text = Vec::new();
+    file.read_to_end(&mut text)?;
+    fs::remove_file(path)?;
+    Ok(Some(text))
 }
 
 /// Writes a source to its workplace, at most `most` bytes of it into memory.
@@ -348,7 +447,7 @@ fn environment(path: &OsStr, dir: &Path) -> Vec<OsString> {
 }
 
 /// `text` with every `from` replaced by `to`.
-fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+pub fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     if !file::contains(text, from) {
         return text.to_vec();
     }

@@ -24,6 +24,7 @@ mod answer;
 pub mod cmdlist;
 mod compilers;
 mod connection;
+mod depfile;
 mod ending;
 pub mod grants;
 pub mod http;
@@ -43,6 +44,7 @@ pub mod stats;
 mod stats_server;
 pub mod stream;
 mod supervisor;
+mod tree;
 mod worker;
 mod workplace;
 

@@ -12,6 +12,7 @@
 use crate::daemon::outcome::{Outcome, Refusal};
 use crate::exitcode::ExitCode;
 use crate::sys::process::WaitStatus;
+use crate::wire::path::Rooted;
 use crate::wire::request::{Decoder, Event};
 use crate::wire::{self, Version};
 
@@ -32,10 +33,11 @@ pub enum Stage {
 /// What the worker has to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action<'a> {
-    /// The command is complete: judge it, then call [`Session::judged`].
-    Judge(Vec<Vec<u8>>),
-    /// Bytes of the source, for the compiler's input.
-    Source(&'a [u8]),
+    /// The command is complete: judge it, then call [`Session::judged`]. With the directory where it is to run in a
+    /// version that says so.
+    Judge(Vec<Vec<u8>>, Option<Rooted>),
+    /// A piece of the source: bytes of the preprocessed text, or files, their bytes and links.
+    Take(Event<'a>),
     /// The request is complete: ask for a slot, then call [`Session::compiling`].
     AskSlot,
     /// The job is decided.
@@ -48,6 +50,7 @@ pub struct Session {
     stage: Stage,
     decoder: Decoder,
     version: Option<Version>,
+    directory: Option<Rooted>,
     refusal: Option<Refusal>,
     touched: bool,
 }
@@ -81,10 +84,9 @@ impl Session {
             match self.decoder.next(input) {
                 Ok(None) => return None,
                 Ok(Some(Event::Version(version))) => self.version = Some(version),
-                Ok(Some(Event::Command(argv))) => return Some(Action::Judge(argv)),
+                Ok(Some(Event::Directory(directory))) => self.directory = Some(directory),
+                Ok(Some(Event::Command(argv))) => return Some(Action::Judge(argv, self.directory.take())),
                 Ok(Some(Event::SourceStart(_))) => {}
-                Ok(Some(Event::Source(_))) if self.refusal.is_some() => {}
-                Ok(Some(Event::Source(bytes))) => return Some(Action::Source(bytes)),
                 Ok(Some(Event::End)) => {
                     return Some(match self.refusal.take() {
                         Some(refusal) => self.finish(Outcome::Refused(refusal)),
@@ -94,6 +96,8 @@ impl Session {
                         }
                     });
                 }
+                Ok(Some(_)) if self.refusal.is_some() => {}
+                Ok(Some(piece)) => return Some(Action::Take(piece)),
                 Err(error) => return Some(self.bad_request(error)),
             }
         }
@@ -204,7 +208,7 @@ mod tests {
         let mut input = bytes;
         let mut seen = Vec::new();
         while let Some(action) = session.take(&mut input) {
-            if matches!(action, Action::Judge(_)) {
+            if matches!(action, Action::Judge(..)) {
                 session.judged(verdict.clone());
             }
             seen.push(format!("{action:?}").split('(').next().unwrap().to_owned());
@@ -217,7 +221,7 @@ mod tests {
     fn a_job_goes_through_its_stages() {
         let mut session = Session::new();
         assert!(session.is_untouched());
-        assert_eq!(actions(&mut session, &request(b"int x;"), None), ["Judge", "Source", "AskSlot"]);
+        assert_eq!(actions(&mut session, &request(b"int x;"), None), ["Judge", "Take", "AskSlot"]);
         assert_eq!(session.stage(), Stage::Queued);
         session.compiling();
         assert_eq!(session.stage(), Stage::Compiling);

@@ -80,6 +80,11 @@ impl Workplace {
         self.path().join("object")
     }
 
+    /// Where it is to put the dependency file, if there is to be one.
+    pub fn dependencies_path(&self) -> PathBuf {
+        self.path().join("dependencies")
+    }
+
     /// Memory that the source takes, in bytes.
     pub fn held(&self) -> usize {
         if self.disk.is_some() { 0 } else { self.len as usize }

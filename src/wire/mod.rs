@@ -3,18 +3,22 @@
 //! A message is a row of tokens: four capitals and eight hexadecimal digits, and for most tokens as many
 //! bytes as the digits say. The encoders append to a buffer; the decoders ([`request::Decoder`],
 //! [`reply::Decoder`]) eat slices of any size and hand out events. Every length is held against [`limits`]
-//! before anything is allocated for it. Client and daemon drive the same objects.
+//! before anything is allocated for it. Client and daemon drive the same objects, and so do the client and
+//! the include server of pump mode, which speak in the same tokens ([`include`]).
 //!
 //! Source: reference `protocol.md`, sections 2 to 8.
 
 use std::fmt;
 
+pub mod include;
 pub mod lzo;
+pub mod path;
 pub mod reply;
 pub mod request;
 #[cfg(test)]
 mod testing;
 mod token;
+mod words;
 
 pub use token::Token;
 
@@ -26,8 +30,14 @@ pub mod limits {
     pub const ARGUMENT: u32 = 1 << 20;
     /// Bytes of all words together.
     pub const ALL_ARGUMENTS: u32 = 8 << 20;
-    /// Bytes of one body, on the wire and expanded.
+    /// Bytes of one body, on the wire and expanded; also of all files of a request together.
     pub const BODY: u32 = 1 << 30;
+    /// Files and links of a request.
+    pub const FILES: u32 = 100_000;
+    /// Bytes of a path.
+    pub const PATH: u32 = 4096;
+    /// Directories that one path passes through. Each costs the server more than its few bytes cost the client.
+    pub const DEPTH: usize = 256;
 }
 
 /// The protocol versions, which differ in how bodies travel and who preprocesses.
@@ -37,6 +47,8 @@ pub enum Version {
     Plain,
     /// Bodies as LZO1X streams; the client preprocesses.
     Lzo,
+    /// Bodies as LZO1X streams; the server preprocesses, and gets every file that this needs.
+    Pump,
 }
 
 impl Version {
@@ -45,26 +57,31 @@ impl Version {
         match self {
             Version::Plain => 1,
             Version::Lzo => 2,
+            Version::Pump => 3,
         }
     }
 
     /// The version with this number.
     ///
     /// # Errors
-    /// [`Error::Version`] for all others. Version 3 (pump) is among them until pump mode is built.
+    /// [`Error::Version`] for all others.
     pub fn from_number(number: u32) -> Result<Version, Error> {
         match number {
             1 => Ok(Version::Plain),
             2 => Ok(Version::Lzo),
+            3 => Ok(Version::Pump),
             other => Err(Error::Version(other)),
         }
     }
 
     /// Whether bodies are compressed.
     pub fn compressed(self) -> bool {
-        self == Version::Lzo
+        self != Version::Plain
     }
 }
+
+/// How much of a path an error shows.
+const SHOWN_PATH: usize = 200;
 
 /// Bytes that are not the protocol. The connection they came on is of no further use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +122,15 @@ pub enum Error {
     NoArguments,
     /// A word of the command with a NUL byte in it.
     NulInArgument,
+    /// A path that is none, or that could lead elsewhere than it says.
+    BadPath {
+        /// Whose path.
+        token: Token,
+        /// The path.
+        path: Vec<u8>,
+        /// What is wrong with it; reads on from "it".
+        why: &'static str,
+    },
     /// A failed job that nevertheless carries an object.
     ObjectOfFailedJob,
     /// The peer closed before the message was complete.
@@ -130,7 +156,6 @@ impl fmt::Display for Error {
             Error::BadNumber { token, got } => {
                 write!(f, "\"{}\" after {token} is not a number of eight hex digits", got.escape_ascii())
             }
-            Error::Version(3) => write!(f, "protocol version 3 (pump mode) is not supported here"),
             Error::Version(number) => write!(f, "protocol version {number} does not exist"),
             Error::VersionMismatch { expected, got } => {
                 write!(f, "the reply is of protocol version {got}, the request was of version {expected}")
@@ -140,6 +165,10 @@ impl fmt::Display for Error {
             }
             Error::NoArguments => write!(f, "ARGC is 0: a command needs at least a compiler"),
             Error::NulInArgument => write!(f, "a word of the command contains a NUL byte"),
+            Error::BadPath { token, path, why } => {
+                let shown = &path[..path.len().min(SHOWN_PATH)];
+                write!(f, "the path \"{}\" of {token} is refused: it {why}", shown.escape_ascii())
+            }
             Error::ObjectOfFailedJob => write!(f, "a failed job came with an object"),
             Error::Truncated { at } => write!(f, "the connection was closed before {at} was complete"),
             Error::Lzo { token, error } => write!(f, "the body of {token} cannot be expanded: {error}"),

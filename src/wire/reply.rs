@@ -1,10 +1,11 @@
-//! The server's answer: `DONE` version, `STAT` wait status, `SERR`, `SOUT`, `DOTO`.
+//! The server's answer: `DONE` version, `STAT` wait status, `SERR`, `SOUT`, `DOTO`, and in version 3 `DOTD` behind
+//! the object of a job that succeeded.
 
-use super::request::{take, within};
 use super::token::{Header, digits};
+use super::words::{take, within};
 use super::{Error, Token, Version, limits};
 
-/// The three bodies of a reply, in their order on the wire.
+/// The bodies of a reply, in their order on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// What the compiler wrote to standard error.
@@ -13,6 +14,8 @@ pub enum Part {
     Stdout,
     /// The object file, or assembler text.
     Object,
+    /// The dependency file (version 3).
+    Dependencies,
 }
 
 impl Part {
@@ -22,6 +25,7 @@ impl Part {
             Part::Stderr => Token::Serr,
             Part::Stdout => Token::Sout,
             Part::Object => Token::Doto,
+            Part::Dependencies => Token::Dotd,
         }
     }
 }
@@ -121,7 +125,10 @@ impl Decoder {
                     self.state = match part {
                         Part::Stderr => State::Part(Part::Stdout),
                         Part::Stdout => State::Part(Part::Object),
-                        Part::Object => State::BeforeEnd,
+                        Part::Object if self.version == Version::Pump && !self.failed => {
+                            State::Part(Part::Dependencies)
+                        }
+                        Part::Object | Part::Dependencies => State::BeforeEnd,
                     };
                     return Ok(Some(Event::PartEnd(part)));
                 }
@@ -142,6 +149,12 @@ impl Decoder {
     /// Whether not a byte of the reply has come.
     pub fn is_untouched(&self) -> bool {
         self.state == State::Done && self.header.is_empty()
+    }
+
+    /// Whether an end of file here leaves a usable reply: of a stock server that has found no dependency file
+    /// and therefore sends none.
+    pub fn may_end_here(&self) -> bool {
+        self.state == State::Part(Part::Dependencies) && self.header.is_empty()
     }
 
     /// The error that an end of file means now.
@@ -226,6 +239,28 @@ mod tests {
             assert_eq!(got.status, Some(status));
             assert!(got.complete);
         }
+    }
+
+    /// `protocol.md` section 8.3: a stock server's answer to a job with its files.
+    #[test]
+    fn a_dependency_file_follows_the_object_of_a_job_with_files() {
+        let mut bytes = b"DONE00000003STAT00000000SERR00000000SOUT00000000DOTO00000003OBJ".to_vec();
+        let mut decoder = Decoder::new(Version::Pump);
+        let mut input = &bytes[..];
+        while decoder.next(&mut input).unwrap().is_some() {}
+        assert!(decoder.may_end_here());
+        assert_eq!(decoder.truncated(), Error::Truncated { at: Token::Dotd });
+        bytes.extend_from_slice(b"DOTD00000015\x22t.o: t.c inc/a.h\n\x11\0\0");
+        let got = collect(Version::Pump, &[&bytes]).unwrap();
+        assert!(got.complete);
+        let mut text = Vec::new();
+        crate::wire::lzo::decompress(&got.parts[3].1, &mut text, 100).unwrap();
+        assert_eq!(text, b"t.o: t.c inc/a.h\n");
+        // A job that failed has none.
+        let failed =
+            collect(Version::Pump, &[b"DONE00000003STAT00000100SERR00000000SOUT00000000DOTO00000000"]);
+        assert!(failed.unwrap().complete);
+        assert!(!Decoder::new(Version::Pump).may_end_here());
     }
 
     #[test]

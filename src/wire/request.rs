@@ -1,26 +1,47 @@
-//! A job on its way to the server: `DIST` version, `ARGC` and `ARGV` words, `DOTI` preprocessed source.
+//! A job on its way to the server: `DIST` version, `ARGC` and `ARGV` words, then the preprocessed source
+//! (`DOTI`), or, in version 3, every file that preprocessing needs: `NFIL` entries of `NAME` and `FILE` or `LINK`, with
+//! the client's directory (`CDIR`) in front of the words.
 
+use super::path::{Rooted, Target};
 use super::token::{Header, digits};
+use super::words::{self, COMMAND, Text, Words, take, within};
 use super::{Error, Token, Version, limits};
 
 /// Appends everything of a request that stands before the bytes of its source. `source_len` is the source's
-/// length on the wire, that is, compressed if the version compresses.
+/// length on the wire, that is, compressed if the version compresses. Not for version 3.
 pub fn encode_head<W: AsRef<[u8]>>(version: Version, argv: &[W], source_len: u32, out: &mut Vec<u8>) {
     Token::Dist.encode(version.number(), out);
-    Token::Argc.encode(argv.len() as u32, out);
-    for word in argv {
-        let word = word.as_ref();
-        Token::Argv.encode(word.len() as u32, out);
-        out.extend_from_slice(word);
-    }
+    words::encode(argv, out);
     Token::Doti.encode(source_len, out);
 }
 
-/// Puts the source's length into a `head` that [`encode_head`] made before the length was known.
+/// Puts the source's length into a `head` that [`encode_head`] made before the length was known; the length of
+/// a file behind [`encode_file`] as well.
 pub fn patch_source_len(head: &mut [u8], source_len: u32) {
     if let Some(number) = head.last_chunk_mut() {
         *number = digits(source_len);
     }
+}
+
+/// Appends everything of a version 3 request that stands before its `entries` files and links.
+pub fn encode_pump_head<W: AsRef<[u8]>>(directory: &[u8], argv: &[W], entries: u32, out: &mut Vec<u8>) {
+    Token::Dist.encode(Version::Pump.number(), out);
+    words::encode_text(Token::Cdir, directory, out);
+    words::encode(argv, out);
+    Token::Nfil.encode(entries, out);
+}
+
+/// Appends what stands before the compressed bytes of the file called `name`, `len` of them; an empty file has
+/// none.
+pub fn encode_file(name: &[u8], len: u32, out: &mut Vec<u8>) {
+    words::encode_text(Token::Name, name, out);
+    Token::File.encode(len, out);
+}
+
+/// Appends a symbolic link.
+pub fn encode_link(name: &[u8], target: &[u8], out: &mut Vec<u8>) {
+    words::encode_text(Token::Name, name, out);
+    words::encode_text(Token::Link, target, out);
 }
 
 /// A piece of a request, in the order of the wire.
@@ -28,13 +49,23 @@ pub fn patch_source_len(head: &mut [u8], source_len: u32) {
 pub enum Event<'a> {
     /// The request's version.
     Version(Version),
+    /// Version 3: where the command runs.
+    Directory(Rooted),
     /// The whole command; at least one word, none with a NUL.
     Command(Vec<Vec<u8>>),
     /// The source begins; its length on the wire in bytes.
     SourceStart(u32),
     /// Bytes of the source.
     Source(&'a [u8]),
-    /// The source, and with it the request, is complete.
+    /// Version 3: a file begins; its length on the wire in bytes.
+    FileStart(Rooted, u32),
+    /// Bytes of the file that has begun.
+    File(&'a [u8]),
+    /// The file is complete.
+    FileEnd,
+    /// Version 3: a symbolic link.
+    Link(Rooted, Target),
+    /// The request is complete.
     End,
 }
 
@@ -43,24 +74,30 @@ pub enum Event<'a> {
 pub struct Decoder {
     state: State,
     header: Header,
-    argv: Vec<Vec<u8>>,
-    /// Words that `ARGC` announced and that have not begun.
-    words_left: u32,
-    /// Bytes of words seen so far, at most [`limits::ALL_ARGUMENTS`].
-    argv_len: u32,
+    pump: bool,
+    /// Files and links that have not begun.
+    entries: u32,
+    /// Bytes of files announced so far, at most [`limits::BODY`].
+    files_len: u32,
 }
 
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default)]
 enum State {
     #[default]
     Dist,
-    Argc,
-    Argv,
-    /// Inside the last word of `argv`, with this many bytes to come.
-    Word(u32),
+    Cdir,
+    Directory(Text),
+    Words(Words),
     Doti,
     /// Inside the source, with this many bytes to come.
     Source(u32),
+    Nfil,
+    Name,
+    Path(Text),
+    FileOrLink(Rooted),
+    /// Inside a file, with this many bytes to come.
+    File(u32),
+    Link(Rooted, Text),
     End,
 }
 
@@ -78,63 +115,87 @@ impl Decoder {
     /// received and [`limits`].
     pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, Error> {
         loop {
-            match self.state {
+            let (state, event) = match &mut self.state {
                 State::Dist => {
                     let Some(number) = self.header.take(Token::Dist, input)? else { return Ok(None) };
                     let version = Version::from_number(number)?;
-                    self.state = State::Argc;
-                    return Ok(Some(Event::Version(version)));
+                    self.pump = version == Version::Pump;
+                    let next = if self.pump { State::Cdir } else { State::Words(Words::new(COMMAND)) };
+                    (next, Some(Event::Version(version)))
                 }
-                State::Argc => {
-                    let Some(count) = self.header.take(Token::Argc, input)? else { return Ok(None) };
-                    if count == 0 {
+                State::Cdir => {
+                    let Some(len) = self.header.take(Token::Cdir, input)? else { return Ok(None) };
+                    (State::Directory(Text::new(within(Token::Cdir, len, limits::PATH)?)), None)
+                }
+                State::Directory(text) => {
+                    let Some(path) = text.take(input) else { return Ok(None) };
+                    let directory = Rooted::parse(Token::Cdir, &path)?;
+                    (State::Words(Words::new(COMMAND)), Some(Event::Directory(directory)))
+                }
+                State::Words(words) => {
+                    let Some(argv) = words.take(&mut self.header, input)? else { return Ok(None) };
+                    if argv.is_empty() {
                         return Err(Error::NoArguments);
                     }
-                    self.words_left = within(Token::Argc, count, limits::ARGUMENTS)?;
-                    self.state = State::Argv;
-                }
-                State::Argv => {
-                    let Some(len) = self.header.take(Token::Argv, input)? else { return Ok(None) };
-                    within(Token::Argv, len, limits::ARGUMENT)?;
-                    self.argv_len = within(Token::Argv, self.argv_len + len, limits::ALL_ARGUMENTS)?;
-                    self.words_left -= 1;
-                    self.argv.push(Vec::new());
-                    self.state = State::Word(len);
-                }
-                State::Word(left) => {
-                    let taken = take(left, input);
-                    if taken.contains(&0) {
-                        return Err(Error::NulInArgument);
-                    }
-                    if let Some(word) = self.argv.last_mut() {
-                        word.extend_from_slice(taken);
-                    }
-                    let left = left - taken.len() as u32;
-                    self.state = State::Word(left);
-                    if left > 0 {
-                        return Ok(None);
-                    }
-                    if self.words_left == 0 {
-                        self.state = State::Doti;
-                        return Ok(Some(Event::Command(std::mem::take(&mut self.argv))));
-                    }
-                    self.state = State::Argv;
+                    let next = if self.pump { State::Nfil } else { State::Doti };
+                    (next, Some(Event::Command(argv)))
                 }
                 State::Doti => {
                     let Some(len) = self.header.take(Token::Doti, input)? else { return Ok(None) };
-                    self.state = State::Source(within(Token::Doti, len, limits::BODY)?);
-                    return Ok(Some(Event::SourceStart(len)));
+                    let len = within(Token::Doti, len, limits::BODY)?;
+                    (State::Source(len), Some(Event::SourceStart(len)))
                 }
-                State::Source(0) => {
-                    self.state = State::End;
-                    return Ok(Some(Event::End));
-                }
+                State::Source(0) => (State::End, Some(Event::End)),
                 State::Source(left) => {
-                    let taken = take(left, input);
-                    self.state = State::Source(left - taken.len() as u32);
+                    let taken = take(*left, input);
+                    *left -= taken.len() as u32;
                     return Ok((!taken.is_empty()).then_some(Event::Source(taken)));
                 }
+                State::Nfil => {
+                    let Some(count) = self.header.take(Token::Nfil, input)? else { return Ok(None) };
+                    self.entries = within(Token::Nfil, count, limits::FILES)?;
+                    (State::Name, None)
+                }
+                State::Name if self.entries == 0 => (State::End, Some(Event::End)),
+                State::Name => {
+                    let Some(len) = self.header.take(Token::Name, input)? else { return Ok(None) };
+                    self.entries -= 1;
+                    (State::Path(Text::new(within(Token::Name, len, limits::PATH)?)), None)
+                }
+                State::Path(text) => {
+                    let Some(path) = text.take(input) else { return Ok(None) };
+                    (State::FileOrLink(Rooted::parse_entry(Token::Name, &path)?), None)
+                }
+                State::FileOrLink(name) => {
+                    let expected = [Token::File, Token::Link];
+                    let Some((token, len)) = self.header.take_one_of(&expected, input)? else {
+                        return Ok(None);
+                    };
+                    let name = name.clone();
+                    if token == Token::Link {
+                        (State::Link(name, Text::new(within(token, len, limits::PATH)?)), None)
+                    } else {
+                        within(token, len, limits::BODY)?;
+                        self.files_len = within(token, self.files_len + len, limits::BODY)?;
+                        (State::File(len), Some(Event::FileStart(name, len)))
+                    }
+                }
+                State::File(0) => (State::Name, Some(Event::FileEnd)),
+                State::File(left) => {
+                    let taken = take(*left, input);
+                    *left -= taken.len() as u32;
+                    return Ok((!taken.is_empty()).then_some(Event::File(taken)));
+                }
+                State::Link(name, text) => {
+                    let Some(target) = text.take(input) else { return Ok(None) };
+                    let target = Target::parse(name, &target)?;
+                    (State::Name, Some(Event::Link(name.clone(), target)))
+                }
                 State::End => return Ok(None),
+            };
+            self.state = state;
+            if event.is_some() {
+                return Ok(event);
             }
         }
     }
@@ -156,31 +217,23 @@ impl Decoder {
 
     /// Whether the request is complete.
     pub fn is_complete(&self) -> bool {
-        self.state == State::End
+        matches!(self.state, State::End)
     }
 
     /// The error that an end of file means now.
     pub fn truncated(&self) -> Error {
-        let at = match self.state {
+        let at = match &self.state {
             State::Dist => Token::Dist,
-            State::Argc => Token::Argc,
-            State::Argv | State::Word(_) => Token::Argv,
+            State::Cdir | State::Directory(_) => Token::Cdir,
+            State::Words(words) => words.at(),
             State::Doti | State::Source(_) | State::End => Token::Doti,
+            State::Nfil => Token::Nfil,
+            State::Name | State::Path(_) => Token::Name,
+            State::FileOrLink(_) | State::File(_) => Token::File,
+            State::Link(..) => Token::Link,
         };
         Error::Truncated { at }
     }
-}
-
-/// Takes up to `left` bytes from the front of `input`.
-pub(super) fn take<'a>(left: u32, input: &mut &'a [u8]) -> &'a [u8] {
-    let (taken, rest) = input.split_at(input.len().min(left as usize));
-    *input = rest;
-    taken
-}
-
-/// `got`, if it is not past `limit`.
-pub(super) fn within(token: Token, got: u32, limit: u32) -> Result<u32, Error> {
-    if got > limit { Err(Error::TooLarge { token, got, limit }) } else { Ok(got) }
 }
 
 #[cfg(test)]
@@ -222,6 +275,93 @@ mod tests {
         assert_eq!(source.len(), 143);
         assert!(source.starts_with("# 0 \"t.c\"\n# 0 \"<built-in>\"\n"), "{source}");
         assert!(source.ends_with("# 1 \"t.c\"\nint f(void){return 1;}\n"), "{source}");
+    }
+
+    /// `protocol.md` section 8.3: a request that a stock server has answered.
+    fn pump_request() -> Vec<u8> {
+        let argv = ["gcc", "-Iinc", "-c", "-o", "t.o", "t.c"];
+        let files: [(&str, &[u8]); 2] = [
+            ("/w/t.c", b"7#include \"a.h\"\nint f(void){return A;}\n\x11\0\0"),
+            ("/i/a.h", b"\x1d#define A 7\n\x11\0\0"),
+        ];
+        let mut out = Vec::new();
+        encode_pump_head(b"/w", &argv, 3, &mut out);
+        encode_file(files[0].0.as_bytes(), files[0].1.len() as u32, &mut out);
+        out.extend_from_slice(files[0].1);
+        encode_link(b"/w/inc", b"../i", &mut out);
+        encode_file(files[1].0.as_bytes(), files[1].1.len() as u32, &mut out);
+        out.extend_from_slice(files[1].1);
+        out
+    }
+
+    #[test]
+    fn a_request_with_files_is_what_a_stock_server_takes() {
+        let bytes = pump_request();
+        assert_eq!(bytes.len(), 292);
+        let shown = bytes.escape_ascii().to_string();
+        let starts = "DIST00000003CDIR00000002/wARGC00000006ARGV00000003gccARGV00000005-IincARGV00000002-c\
+            ARGV00000002-oARGV00000003t.oARGV00000003t.cNFIL00000003NAME00000006/w/t.cFILE0000002a7#include";
+        assert!(shown.starts_with(starts), "{shown}");
+        assert!(shown.contains("NAME00000006/w/incLINK00000004../iNAME00000006/i/a.hFILE00000010\\x1d#def"));
+        let whole = owned_request_events(&[&bytes]).unwrap();
+        assert!(whole.complete);
+        assert_eq!(whole.directory, Some(Rooted::parse(Token::Cdir, b"/w").unwrap()));
+        assert_eq!(whole.entries.len(), 3);
+        for at in 0..bytes.len() {
+            let (a, b) = bytes.split_at(at);
+            assert_eq!(owned_request_events(&[a, b]).unwrap(), whole, "split at {at}");
+        }
+    }
+
+    #[test]
+    fn every_bad_file_has_its_error() {
+        let head = b"DIST00000003CDIR00000002/wARGC00000001ARGV00000003gcc";
+        let error = |tail: &[u8]| owned_request_events(&[head, tail]).unwrap_err();
+        let path = |tail: &[u8]| match error(tail) {
+            Error::BadPath { token, why, .. } => format!("{token} {why}"),
+            other => panic!("{other}"),
+        };
+        assert!(matches!(error(b"DOTI00000000"), Error::UnexpectedToken { expected: Token::Nfil, .. }));
+        assert!(matches!(error(b"NFIL000186a1"), Error::TooLarge { token: Token::Nfil, .. }));
+        assert!(matches!(error(b"NFIL00000001NAMEffffffff"), Error::TooLarge { token: Token::Name, .. }));
+        assert!(matches!(
+            error(b"NFIL00000001NAME00000002/aFILEffffffff"),
+            Error::TooLarge { token: Token::File, .. }
+        ));
+        assert!(matches!(
+            error(b"NFIL00000001NAME00000002/aBLOB00000000"),
+            Error::UnexpectedToken { expected: Token::File, .. }
+        ));
+        assert!(matches!(
+            error(b"NFIL00000001NAME00000002/aLINK00001001"),
+            Error::TooLarge { token: Token::Link, .. }
+        ));
+        assert_eq!(path(b"NFIL00000001NAME00000001a"), "NAME does not begin at the root");
+        assert_eq!(path(b"NFIL00000001NAME00000005/../a"), "NAME contains \"..\"");
+        assert_eq!(path(b"NFIL00000001NAME00000003/a\0"), "NAME contains a NUL byte");
+        assert_eq!(path(b"NFIL00000001NAME00000000"), "NAME does not begin at the root");
+        assert_eq!(
+            path(b"NFIL00000001NAME00000002/aLINK00000002.."),
+            "LINK leads out of the job's directory"
+        );
+        let error = |bytes: &[u8]| owned_request_events(&[bytes]).unwrap_err();
+        assert!(matches!(error(b"DIST00000003CDIR00000001w"), Error::BadPath { token: Token::Cdir, .. }));
+        assert!(matches!(error(b"DIST00000003ARGC00000001"), Error::UnexpectedToken { .. }));
+        // The bodies of all files together, each of which would do.
+        let half = [b'x'; 1 << 16];
+        let mut decoder = Decoder::new();
+        let mut take = |mut bytes: &[u8]| {
+            while decoder.next(&mut bytes)?.is_some() {}
+            Ok(())
+        };
+        take(head).unwrap();
+        take(b"NFIL00000002NAME00000002/aFILE3fffffff").unwrap();
+        for _ in 0..(1 << 14) - 1 {
+            take(&half).unwrap();
+        }
+        take(&half[1..]).unwrap();
+        take(b"NAME00000002/b").unwrap();
+        assert!(matches!(take(b"FILE00000002"), Err(Error::TooLarge { token: Token::File, .. })));
     }
 
     #[test]
@@ -303,9 +443,12 @@ mod tests {
     #[test]
     fn no_input_panics() {
         let mut random = Random::new(3);
-        let valid = [STOCK_HEAD, &[0; 0x8f]].concat();
+        let valid = [[STOCK_HEAD, &[0; 0x8f]].concat(), pump_request()];
         for _ in 0..20_000 {
-            let mut bytes = if random.below(2) == 0 { random.bytes(64) } else { valid.clone() };
+            let mut bytes = match random.below(3) {
+                0 => random.bytes(64),
+                at => valid[at - 1].clone(),
+            };
             for _ in 0..random.below(4) {
                 if !bytes.is_empty() {
                     let at = random.below(bytes.len());

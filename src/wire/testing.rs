@@ -1,5 +1,6 @@
 //! What the codec's tests share.
 
+use super::path::{Rooted, Target};
 use super::request::{Decoder, Event};
 use super::{Error, Version};
 
@@ -45,7 +46,16 @@ pub struct OwnedRequest {
     pub version: Option<Version>,
     pub argv: Vec<Vec<u8>>,
     pub source: Vec<u8>,
+    pub directory: Option<Rooted>,
+    pub entries: Vec<OwnedEntry>,
     pub complete: bool,
+}
+
+/// A file with its bytes, or a link.
+#[derive(Debug, PartialEq)]
+pub enum OwnedEntry {
+    File(Rooted, Vec<u8>),
+    Link(Rooted, Target),
 }
 
 pub fn owned_request_events(pieces: &[&[u8]]) -> Result<OwnedRequest, Error> {
@@ -56,9 +66,17 @@ pub fn owned_request_events(pieces: &[&[u8]]) -> Result<OwnedRequest, Error> {
         while let Some(event) = decoder.next(&mut input)? {
             match event {
                 Event::Version(version) => got.version = Some(version),
+                Event::Directory(directory) => got.directory = Some(directory),
                 Event::Command(argv) => got.argv = argv,
                 Event::SourceStart(_) => {}
                 Event::Source(bytes) => got.source.extend_from_slice(bytes),
+                Event::FileStart(name, _) => got.entries.push(OwnedEntry::File(name, Vec::new())),
+                Event::File(bytes) => match got.entries.last_mut() {
+                    Some(OwnedEntry::File(_, body)) => body.extend_from_slice(bytes),
+                    other => panic!("bytes of no file behind {other:?}"),
+                },
+                Event::FileEnd => {}
+                Event::Link(name, target) => got.entries.push(OwnedEntry::Link(name, target)),
                 Event::End => got.complete = true,
             }
         }

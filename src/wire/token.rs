@@ -7,17 +7,27 @@ use super::Error;
 /// Bytes of a token's name and number.
 pub(super) const HEADER_LEN: usize = 12;
 
-/// The token names of protocol versions 1 and 2.
+/// The token names of the protocol. `CDIR`, `NFIL`, `NAME`, `FILE`, `LINK` and `DOTD` are of version 3 only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Token {
     /// Start of a request; number = version.
     Dist,
+    /// The client's working directory; number = length.
+    Cdir,
     /// Number of words of the command.
     Argc,
     /// One word; number = length.
     Argv,
     /// The preprocessed source; number = length on the wire.
     Doti,
+    /// Number of files and links.
+    Nfil,
+    /// The path of the file or link that follows; number = length.
+    Name,
+    /// A file's contents; number = length on the wire.
+    File,
+    /// Where a symbolic link leads; number = length.
+    Link,
     /// Start of a reply; number = version.
     Done,
     /// The compiler's wait status.
@@ -28,20 +38,28 @@ pub enum Token {
     Sout,
     /// The object file.
     Doto,
+    /// The dependency file.
+    Dotd,
 }
 
 impl Token {
     fn name(self) -> &'static [u8; 4] {
         match self {
             Token::Dist => b"DIST",
+            Token::Cdir => b"CDIR",
             Token::Argc => b"ARGC",
             Token::Argv => b"ARGV",
             Token::Doti => b"DOTI",
+            Token::Nfil => b"NFIL",
+            Token::Name => b"NAME",
+            Token::File => b"FILE",
+            Token::Link => b"LINK",
             Token::Done => b"DONE",
             Token::Stat => b"STAT",
             Token::Serr => b"SERR",
             Token::Sout => b"SOUT",
             Token::Doto => b"DOTO",
+            Token::Dotd => b"DOTD",
         }
     }
 
@@ -77,6 +95,16 @@ impl Header {
     /// A wrong name is reported as soon as its first wrong byte is here: a peer that speaks another protocol
     /// may never send twelve.
     pub(super) fn take(&mut self, expected: Token, input: &mut &[u8]) -> Result<Option<u32>, Error> {
+        let taken = self.take_one_of(&[expected], input)?;
+        Ok(taken.map(|(_, number)| number))
+    }
+
+    /// The same where any of several tokens, at least one, may stand.
+    pub(super) fn take_one_of(
+        &mut self,
+        expected: &[Token],
+        input: &mut &[u8],
+    ) -> Result<Option<(Token, u32)>, Error> {
         let count = (HEADER_LEN - self.filled).min(input.len());
         let (taken, rest) = input.split_at(count);
         self.bytes[self.filled..self.filled + count].copy_from_slice(taken);
@@ -84,16 +112,19 @@ impl Header {
         *input = rest;
 
         let name = &self.bytes[..self.filled.min(4)];
-        if !expected.name().starts_with(name) {
-            return Err(Error::UnexpectedToken { expected, got: self.bytes });
-        }
+        let Some(token) = expected.iter().find(|token| token.name().starts_with(name)).copied() else {
+            return Err(Error::UnexpectedToken { expected: expected[0], got: self.bytes });
+        };
         if self.filled < HEADER_LEN {
             return Ok(None);
         }
         self.filled = 0;
         let mut digits = [0; 8];
         digits.copy_from_slice(&self.bytes[4..]);
-        parse_number(digits).map(Some).ok_or(Error::BadNumber { token: expected, got: digits })
+        match parse_number(digits) {
+            Some(number) => Ok(Some((token, number))),
+            None => Err(Error::BadNumber { token, got: digits }),
+        }
     }
 }
 

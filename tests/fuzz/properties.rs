@@ -3,18 +3,21 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 
-use distcc::args::{Verdict, check, scan};
+use distcc::args::{Root, Verdict, check, check_in, scan};
 use distcc::wire::lzo::{Encoder, Error, decompress, decompress_in_pieces, max_compressed_len};
-use distcc::wire::{Version, reply, request as wire};
+use distcc::wire::path::{Rooted, Target};
+use distcc::wire::{Version, include, reply, request as wire};
 
 /// Holds, or panics.
 pub type Property = fn(&[u8]);
 
 /// Lists the properties with their names, which are those of the corpus folders.
-pub const ALL: [(&str, Property); 7] = [
+pub const ALL: [(&str, Property); 8] = [
     ("command_line", command_line),
     ("hosts", hosts),
+    ("include_server", include_server),
     ("lzo_decode", lzo_decode),
     ("lzo_round_trip", lzo_round_trip),
     ("reply", reply),
@@ -101,13 +104,57 @@ pub fn request(bytes: &[u8]) {
     assert_eq!(read_request(&[a, b]), whole);
     let singles: Vec<&[u8]> = bytes.chunks(1).collect();
     assert_eq!(read_request(&singles), whole);
-    if let Ok(Request { version: Some(version), argv, source, complete: true }) = whole {
-        let mut again = Vec::new();
-        wire::encode_head(version, &argv, source.len() as u32, &mut again);
-        again.extend_from_slice(&source);
-        let back = Request { version: Some(version), argv, source, complete: true };
-        assert_eq!(read_request(&[&again]), Ok(back));
+    if let Ok(request @ Request { complete: true, .. }) = whole {
+        let again = encode_request(&request);
+        assert_eq!(read_request(&[&again]), Ok(request));
     }
+}
+
+fn encode_request(request: &Request) -> Vec<u8> {
+    let mut out = Vec::new();
+    let version = request.version.unwrap();
+    let Some(directory) = &request.directory else {
+        wire::encode_head(version, &request.argv, request.source.len() as u32, &mut out);
+        out.extend_from_slice(&request.source);
+        return out;
+    };
+    assert_eq!(version, Version::Pump);
+    let absolute = |path: &Rooted| [b"/", path.as_bytes()].concat();
+    // What a path can become must not lead out, whatever it was on the wire.
+    let assert_inside = |path: &Rooted| {
+        let mut names = path.as_bytes().split(|byte| *byte == b'/');
+        assert!(
+            path.as_bytes().is_empty() || names.all(|name| !name.is_empty() && name != b".." && name != b".")
+        );
+        assert!(!path.as_bytes().contains(&0));
+    };
+    assert_inside(directory);
+    wire::encode_pump_head(&absolute(directory), &request.argv, request.entries.len() as u32, &mut out);
+    for entry in &request.entries {
+        match entry {
+            Entry::File(name, body) => {
+                assert_inside(name);
+                wire::encode_file(&absolute(name), body.len() as u32, &mut out);
+                out.extend_from_slice(body);
+            }
+            Entry::Link(name, target) => {
+                assert_inside(name);
+                let text = match target {
+                    Target::Absolute(path) => absolute(path),
+                    Target::Relative(text) => text.clone(),
+                    Target::System => [b"../".repeat(name.depth() + 1), name.as_bytes().to_vec()].concat(),
+                };
+                if let Target::Relative(text) = target {
+                    let names =
+                        text.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".");
+                    let ups = names.filter(|name| *name == b"..").count();
+                    assert!(ups < name.depth() && text[0] != b'/');
+                }
+                wire::encode_link(&absolute(name), &text, &mut out);
+            }
+        }
+    }
+    out
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -115,7 +162,15 @@ struct Request {
     version: Option<Version>,
     argv: Vec<Vec<u8>>,
     source: Vec<u8>,
+    directory: Option<Rooted>,
+    entries: Vec<Entry>,
     complete: bool,
+}
+
+#[derive(Debug, PartialEq)]
+enum Entry {
+    File(Rooted, Vec<u8>),
+    Link(Rooted, Target),
 }
 
 /// Which error, not its details: how much of a wrong token is shown depends on how much of it had come.
@@ -132,6 +187,14 @@ fn read_request(pieces: &[&[u8]]) -> Result<Request, Kind> {
                 wire::Event::Command(argv) => request.argv = argv,
                 wire::Event::SourceStart(_) => {}
                 wire::Event::Source(bytes) => request.source.extend_from_slice(bytes),
+                wire::Event::Directory(directory) => request.directory = Some(directory),
+                wire::Event::FileStart(name, _) => request.entries.push(Entry::File(name, Vec::new())),
+                wire::Event::File(bytes) => match request.entries.last_mut() {
+                    Some(Entry::File(_, body)) => body.extend_from_slice(bytes),
+                    _ => panic!("bytes of no file"),
+                },
+                wire::Event::FileEnd => {}
+                wire::Event::Link(name, target) => request.entries.push(Entry::Link(name, target)),
                 wire::Event::End => request.complete = true,
             }
         }
@@ -141,7 +204,7 @@ fn read_request(pieces: &[&[u8]]) -> Result<Request, Kind> {
 
 /// A reply means the same however it is cut.
 pub fn reply(bytes: &[u8]) {
-    for version in [Version::Plain, Version::Lzo] {
+    for version in [Version::Plain, Version::Lzo, Version::Pump] {
         let whole = read_reply(version, &[bytes]);
         let cut = bytes.last().map_or(0, |byte| usize::from(*byte) % (bytes.len() + 1));
         let (a, b) = bytes.split_at(cut);
@@ -188,6 +251,62 @@ pub fn command_line(bytes: &[u8]) {
             assert!(check(&sent).is_ok(), "{:?}: {}", job.server_argv(), check(&sent).unwrap_err());
         }
         job.preprocess_argv();
+        if let Ok(sent) = job.pump_argv(Path::new("/w/x"), Path::new("/w/x")) {
+            // Paths that climb are the one thing that a server sees differently: it has no more above its root.
+            let climbs = words.iter().any(|word| word.as_bytes().windows(2).any(|pair| pair == b".."));
+            if words.iter().all(|word| !word.as_bytes().contains(&0)) && !climbs {
+                let sent = as_bytes(&sent);
+                assert!(
+                    check_in(&sent, 2, &|_| None).is_ok(),
+                    "{words:?}: {}",
+                    check_in(&sent, 2, &|_| None).unwrap_err()
+                );
+            }
+        }
+    }
+    if let Ok(job) = check_in(&as_bytes(&words), 2, &|_| None) {
+        let root = Root { path: "/R".as_ref(), output: "out.o".as_ref(), dependencies: "out.d".as_ref() };
+        let command = job.command_in(&root, |_| false);
+        assert_eq!(command.iter().filter(|word| *word == "out.o").count(), 1, "{command:?}");
+    }
+}
+
+/// What an include server says, and what it is asked, mean the same however they are cut.
+pub fn include_server(bytes: &[u8]) {
+    fn pieces(bytes: &[u8]) -> [Vec<&[u8]>; 2] {
+        [vec![bytes], bytes.chunks(1).collect()]
+    }
+    let [question, cut] = pieces(bytes).map(|pieces| {
+        let mut decoder = include::QuestionDecoder::new();
+        for mut piece in pieces {
+            match decoder.take(&mut piece) {
+                Ok(None) => {}
+                result => return result.map_err(|e| std::mem::discriminant(&e)),
+            }
+        }
+        Ok(None)
+    });
+    assert_eq!(question, cut);
+    if let Ok(Some(question)) = question {
+        let mut again = Vec::new();
+        include::encode_question(&question.directory, &question.argv, &mut again);
+        assert_eq!(include::QuestionDecoder::new().take(&mut &again[..]), Ok(Some(question)));
+    }
+    let [answer, cut] = pieces(bytes).map(|pieces| {
+        let mut decoder = include::AnswerDecoder::new();
+        for mut piece in pieces {
+            match decoder.take(&mut piece) {
+                Ok(None) => {}
+                result => return result.map_err(|e| std::mem::discriminant(&e)),
+            }
+        }
+        Ok(None)
+    });
+    assert_eq!(answer, cut);
+    if let Ok(Some(paths)) = answer {
+        let mut again = Vec::new();
+        include::encode_answer(&paths, &mut again);
+        assert_eq!(include::AnswerDecoder::new().take(&mut &again[..]), Ok(Some(paths)));
     }
 }
 

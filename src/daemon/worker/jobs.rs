@@ -14,9 +14,12 @@ use crate::daemon::message::{Report, ToSupervisor};
 use crate::daemon::outcome::{Outcome, Refusal, Summary};
 use crate::daemon::session::{Action, Stage};
 use crate::daemon::stats::Job;
+use crate::daemon::tree::Trouble;
 use crate::exitcode::ExitCode;
 use crate::logging::NOTICE;
 use crate::sys::process::WaitStatus;
+use crate::wire::path::Rooted;
+use crate::wire::request::Event;
 
 /// From so many bytes on, those of a plain source go from the socket to their file without a copy: for fewer one
 /// read is as cheap.
@@ -94,7 +97,7 @@ impl Worker<'_> {
     fn received_directly(&mut self, id: u32, connection: &mut Connection, count: usize) -> Next {
         connection.session.skip_source(count);
         let stored = self.store(id, connection, |compile, worker| {
-            compile.take_spliced(&mut worker.splicer, count, &mut worker.workplaces)
+            Ok(compile.take_spliced(&mut worker.splicer, count, &mut worker.workplaces)?)
         });
         match stored {
             Next::Close => Next::Close,
@@ -108,12 +111,16 @@ impl Worker<'_> {
         &mut self,
         id: u32,
         connection: &mut Connection,
-        store: impl FnOnce(&mut Compile, &mut Self) -> io::Result<()>,
+        store: impl FnOnce(&mut Compile, &mut Self) -> Result<(), Trouble>,
     ) -> Next {
         let Some(compile) = &mut connection.compile else { return Next::Keep };
-        let Err(e) = store(compile, self) else { return Next::Keep };
+        let Err(trouble) = store(compile, self) else { return Next::Keep };
         self.forget(connection);
-        match connection.session.refuse(cannot("store the source", &e)) {
+        let action = match without_source(trouble) {
+            Outcome::Refused(refusal) => connection.session.refuse(refusal),
+            outcome => connection.session.give_up(outcome),
+        };
+        match action {
             Some(action) => self.act(id, connection, action),
             None => Next::Keep,
         }
@@ -150,15 +157,19 @@ impl Worker<'_> {
 
     fn act(&mut self, id: u32, connection: &mut Connection, action: Action) -> Next {
         match action {
-            Action::Judge(argv) => {
-                let refusal = self.judge(connection, &argv).err();
+            Action::Judge(argv, directory) => {
+                let refusal = self.judge(connection, &argv, directory.as_ref()).err();
                 connection.session.judged(refusal);
                 Next::Keep
             }
-            Action::Source(bytes) => {
-                self.reserve_small(connection, bytes.len());
+            Action::Take(piece) => {
+                if let Event::Source(bytes) | Event::File(bytes) = &piece {
+                    self.reserve_small(connection, bytes.len());
+                }
                 self.store(id, connection, |compile, worker| {
-                    compile.take_source(bytes, &mut worker.workplaces)
+                    let taken = worker.answers.take(compile, piece, &mut worker.workplaces);
+                    worker.free_memory(compile.give_back_memory());
+                    taken
                 })
             }
             Action::AskSlot => self.ask_slot(id, connection),
@@ -166,17 +177,30 @@ impl Worker<'_> {
         }
     }
 
-    fn judge(&mut self, connection: &mut Connection, argv: &[Vec<u8>]) -> Result<(), Refusal> {
+    fn judge(
+        &mut self,
+        connection: &mut Connection,
+        argv: &[Vec<u8>],
+        directory: Option<&Rooted>,
+    ) -> Result<(), Refusal> {
         let Some(version) = connection.session.version() else { return Ok(()) };
         if self.draining {
             return Err(Refusal::new(ExitCode::Busy, "this server is shutting down".to_owned()));
         }
         let specs = |name: &[u8]| self.policy.specs.as_ref()?.find(name);
         // Not the code of a compiler that is not allowed: our clients leave the compiler alone after that one.
-        let command = args::check_with_specs(argv, &specs)
-            .map_err(|e| Refusal::new(ExitCode::BadArguments, e.to_string()))?;
+        let checked = match directory {
+            Some(directory) => args::check_in(argv, directory.depth(), &specs),
+            None => args::check_with_specs(argv, &specs),
+        };
+        let command = checked.map_err(|e| Refusal::new(ExitCode::BadArguments, e.to_string()))?;
         let program = self.policy.compilers.resolve(command.compiler())?;
-        connection.compile = Some(Compile::new(command, program, version));
+        connection.compile = Some(match directory {
+            Some(directory) => {
+                Compile::in_root(command, program, directory).map_err(|e| cannot("start a job", &e))?
+            }
+            None => Compile::new(command, program, version),
+        });
         Ok(())
     }
 
@@ -215,14 +239,13 @@ impl Worker<'_> {
     /// Expands the source, now that it has a slot and no more of them than there are slots do so at once, and
     /// starts the compiler.
     fn start(&mut self, id: u32, connection: &mut Connection) -> Result<(), Outcome> {
-        let refused = |what: &str, e: &io::Error| Outcome::Refused(cannot(what, e));
         let Some(compile) = &mut connection.compile else { return Err(Outcome::ClientGone) };
         // An expanded source may take what there is, but no more.
         compile.memory += std::mem::take(&mut self.room);
         let before = compile.memory;
         let finished = self.answers.finish_source(compile, &mut self.workplaces);
         self.room = before - compile.memory;
-        finished.map_err(|e| refused("store the source", &e))?.map_err(Outcome::BadRequest)?;
+        finished.map_err(without_source)?;
         let pid = compile.start(self.policy.compilers.path(), self.policy.job_memory).map_err(|e| {
             Outcome::Refused(Refusal::new(ExitCode::CompilerMissing, format!("cannot run the compiler: {e}")))
         })?;
@@ -318,6 +341,14 @@ impl Worker<'_> {
         }
         let summary = Summary { client: connection.peer, outcome, time: connection.started.elapsed(), names };
         log::info!(target: NOTICE, "{summary}");
+    }
+}
+
+/// What becomes of a job whose source cannot be had.
+fn without_source(trouble: Trouble) -> Outcome {
+    match trouble {
+        Trouble::Io(e) => Outcome::Refused(cannot("store the source", &e)),
+        Trouble::Wire(error) => Outcome::BadRequest(error),
     }
 }
 
