@@ -7,7 +7,7 @@
 //! multicall                                              name of the program → personality
 //! client    daemon    monitor                            the roles; no role knows another
 //! compiler  hostlist  slots  backoff  state  scratch     tools that touch the world
-//! topdir    logging   console  waiting  program  environment
+//! topdir    logging   console  waiting  program  environment  closure
 //! wire      args      hosts    exitcode                  knowledge: values in, values out
 //! sys                                                    the kernel; all `unsafe` is here
 //! ```
@@ -15,6 +15,7 @@
 pub mod args;
 pub mod backoff;
 pub mod client;
+pub mod closure;
 pub mod compiler;
 pub mod console;
 pub mod daemon;

@@ -38,6 +38,10 @@ mod monitor;
 mod multicall;
 /// The daemon's command line and environment, beside stock's.
 mod options;
+/// Servers that preprocess: protocol 3 in both directions.
+mod pump;
+/// What a hostile client can do to such a server.
+mod pump_attack;
 /// The commands of the README.
 mod readme;
 /// What once went wrong, named after its cause.

@@ -22,6 +22,8 @@ pub struct Config {
     pub backoff_period: Duration,
     /// The longest silence of a server.
     pub io_timeout: Duration,
+    /// How many compiles may fail on servers only before the rest of a build preprocesses here; at least 1.
+    pub max_discrepancy: u64,
     /// Leave in TMPDIR what is sent.
     pub save_temps: bool,
 }
@@ -37,6 +39,7 @@ impl Config {
             skip_local_retry: env::var_os("DISTCC_SKIP_LOCAL_RETRY").is_some(),
             backoff_period: Duration::from_secs(seconds("DISTCC_BACKOFF_PERIOD", 60)?),
             io_timeout: io_timeout()?,
+            max_discrepancy: max_discrepancy()?,
             save_temps: switch("DISTCC_SAVE_TEMPS", false),
         })
     }
@@ -57,6 +60,14 @@ pub fn start_logging() {
             log::error!("cannot open the log file {} (DISTCC_LOG): {e}", printable(&path));
         }
     }
+}
+
+/// A build that has no room for a single failure could not begin.
+fn max_discrepancy() -> Result<u64, String> {
+    let Some(value) = env::var_os("DISTCC_MAX_DISCREPANCY") else { return Ok(1) };
+    let number = value.to_str().and_then(|text| text.trim().parse().ok()).filter(|number| *number > 0);
+    number
+        .ok_or_else(|| format!("DISTCC_MAX_DISCREPANCY is \"{}\", not a number from 1 on", printable(&value)))
 }
 
 /// Where ccache wants what is not to be repeated when it repeats the compiler's messages.

@@ -1,14 +1,16 @@
 //! What carries a job's bytes: a TCP connection, or the pipes of an ssh.
 
+use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use super::remote::{Failure, HostFailure};
 use super::ssh::Session;
 use super::tcp::Tcp;
 use crate::hosts::{Host, Place};
-use crate::sys::file::{Interest, wait_for_any};
+use crate::sys::file::{Interest, send_file, wait_for_any};
 
 /// A way to a server.
 #[derive(Debug)]
@@ -66,6 +68,19 @@ impl Link {
         match self {
             Link::Tcp(tcp) => tcp.stream.write_vectored(pieces),
             Link::Ssh(session) => session.write(pieces),
+        }
+    }
+
+    /// Writes what there is room for of `len` bytes of `file` from `offset` on.
+    pub fn send_file(&mut self, file: &File, offset: u64, len: usize) -> io::Result<usize> {
+        match self {
+            Link::Tcp(tcp) => send_file(tcp.stream.as_fd(), file.as_fd(), offset, len),
+            Link::Ssh(session) => {
+                let mut buffer = [0; 16 * 1024];
+                let most = len.min(buffer.len());
+                let count = file.read_at(&mut buffer[..most], offset)?;
+                session.write(&[IoSlice::new(&buffer[..count])])
+            }
         }
     }
 

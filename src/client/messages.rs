@@ -38,6 +38,11 @@ impl Messages {
         Messages { stdout: reply.stdout, stderr: join(&preprocessed.stderr, &reply.stderr) }
     }
 
+    /// Those of a server that has done it all.
+    pub fn of_server(reply: Reply) -> Messages {
+        Messages { stdout: reply.stdout, stderr: reply.stderr }
+    }
+
     /// Writes all of it where the compiler wrote it. A closed descriptor is the user's choice.
     pub fn show(&self) {
         if !self.stdout.is_empty() {

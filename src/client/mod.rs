@@ -28,11 +28,15 @@ use crate::wire::{Version, limits};
 mod command;
 mod config;
 mod desk;
+mod discrepancy;
 mod explain;
+mod gather;
+mod include_server;
 mod link;
 mod local;
 mod messages;
 mod preprocess;
+mod pump;
 mod remote;
 mod sharing;
 mod show;
@@ -44,6 +48,7 @@ use config::Config;
 use desk::{Desk, LOCALHOST, NoHost};
 use messages::Messages;
 use preprocess::{Preprocessed, Running};
+use pump::Pump;
 use remote::{Connection, Failure, HostFailure, Reply};
 
 /// The personality `distcc` under its own name.
@@ -197,6 +202,10 @@ fn distribute(command: &CompileCommand, job: &Job) -> Result<WaitStatus, Stop> {
             if status.success() { "compiles".to_owned() } else { format!("ends with {}", Described(status)) },
             if remote.signal().is_none() { "; compare the compilers' versions" } else { "" }
         );
+        if let Some(counter) = pump::counter(&config).filter(|_| remote.signal().is_none()) {
+            let dependencies = job.dependency_file().map(Path::new);
+            counter.add(&printable(job.input()).to_string(), dependencies);
+        }
     }
     Ok(status)
 }
@@ -211,7 +220,7 @@ fn attempts(
     config: &Config,
     desk: &mut Desk,
 ) -> Result<Result<WaitStatus, Undone>, Stop> {
-    let mut source = Source::NotBegun;
+    let (mut source, mut pump) = (Source::NotBegun, Pump::new());
     let mut tried = Vec::new();
     let file = printable(job.input());
     let locks = match desk.locks() {
@@ -232,7 +241,7 @@ fn attempts(
             return local::run(command).map(Ok);
         }
         // The slot is held until its host is marked: who takes it next looks for the mark.
-        match attempt(command, job, config, desk, (&host, slot.number), &mut source)? {
+        match attempt(command, job, config, desk, (&host, slot.number), &mut source, &mut pump)? {
             Attempt::Done(status) => {
                 marks.enjoy(&host);
                 log::info!("compile {file} on {} completed ok", host.spec);
@@ -287,7 +296,14 @@ fn attempt(
     desk: &mut Desk,
     (host, slot): (&Host, u32),
     source: &mut Source,
+    pump: &mut Pump,
 ) -> Result<Attempt, Stop> {
+    let mut connection = None;
+    if host.cpp {
+        if let Some(attempt) = pump.attempt(job, config, desk, (host, slot), &mut connection)? {
+            return Ok(attempt);
+        }
+    }
     let io_failed = |what: &str, e: io::Error| {
         Attempt::Local(Undone::Because(printable(job.input()).to_string(), format!("{what}: {e}")))
     };
@@ -306,7 +322,7 @@ fn attempt(
 
     // The connection is being made while the preprocessor works.
     desk.set_phase(Phase::Connect);
-    let connection = Connection::start(host, config.io_timeout);
+    let connection = connection.unwrap_or_else(|| Connection::start(host, config.io_timeout));
 
     if let Some((running, cpp_slot)) = begun {
         desk.set_place(LOCALHOST, cpp_slot.as_ref().map_or(0, |slot| slot.number));
@@ -343,7 +359,12 @@ fn attempt(
     }
 
     let begun = Instant::now();
-    let reply = match exchange(connection, job, host, desk, preprocessed) {
+    let version = if host.lzo { Version::Lzo } else { Version::Plain };
+    let argv = words_for_server(job);
+    let sent = exchange(connection, host, desk, version, &argv, |connection, argv| {
+        connection.send(version, argv, &preprocessed.text)
+    });
+    let reply = match sent {
         Ok(reply) => {
             let (bytes, seconds) = (preprocessed.text.len(), begun.elapsed().as_secs_f64());
             log::info!(
@@ -375,11 +396,14 @@ fn attempt(
     }
     desk.set_phase(Phase::Receive);
     if let Err(e) = scratch::write_output(Path::new(job.output()), &reply.object, job.assembly_only()) {
-        let reason = format!("cannot write {}: {e}", printable(job.output()));
-        return Ok(Attempt::Local(Undone::Unwritten(reason)));
+        return Ok(unwritten(job.output(), &e));
     }
     Messages::new(preprocessed, reply).show();
     Ok(Attempt::Done(status))
+}
+
+fn unwritten(file: &OsStr, error: &io::Error) -> Attempt {
+    Attempt::Local(Undone::Unwritten(format!("cannot write {}: {error}", printable(file))))
 }
 
 /// For who wants to see what is sent; no reason to stop.
@@ -431,20 +455,21 @@ fn working_directory() -> PathBuf {
     logical.unwrap_or_else(|| env::current_dir().unwrap_or_default())
 }
 
+/// One request and its reply; `send` sends the command with what belongs to it.
 fn exchange(
     connection: Result<Connection, Failure>,
-    job: &Job,
     host: &Host,
     desk: &mut Desk,
-    source: &Preprocessed,
+    version: Version,
+    argv: &[OsString],
+    send: impl FnOnce(&mut Connection, &[Vec<u8>]) -> Result<(), Failure>,
 ) -> Result<Reply, Failure> {
     let mut connection = connection?;
     connection.finish()?;
     desk.set_phase(Phase::Send);
-    let version = if host.lzo { Version::Lzo } else { Version::Plain };
-    let argv: Vec<Vec<u8>> = words_for_server(job).iter().map(|word| word.as_bytes().to_vec()).collect();
+    let argv: Vec<Vec<u8>> = argv.iter().map(|word| word.as_bytes().to_vec()).collect();
     log::info!("exec on {}: {}", host.spec, Quoted(&argv));
-    let sent = connection.send(version, &argv, &source.text);
+    let sent = send(&mut connection, &argv);
     if let Err(Failure::Interrupted(interrupted)) = sent {
         return Err(interrupted.into());
     }

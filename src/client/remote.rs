@@ -1,12 +1,13 @@
 //! One job on one server: connect, send, receive. Every wait has a deadline.
 
 use std::fmt;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::link::Link;
 use crate::backoff::Blame;
+use crate::client::gather::Gather;
 use crate::exitcode::ExitCode;
 use crate::hosts::Host;
 use crate::sys::process::WaitStatus;
@@ -51,6 +52,8 @@ pub enum HostFailure {
     Refused(i32, String),
     /// The source is larger than the protocol carries.
     TooLarge(usize),
+    /// The files of the source cannot be sent.
+    Unsendable(io::Error),
     /// ssh, or what it started there, ended without an answer; with all that there is to say.
     Ssh(String),
 }
@@ -70,6 +73,7 @@ impl fmt::Display for HostFailure {
             HostFailure::NoObject => write!(f, "it reported success and returned an empty object"),
             HostFailure::Refused(code, words) => write!(f, "it refused the job: {words} (exit code {code})"),
             HostFailure::TooLarge(len) => write!(f, "{len} bytes of source are more than a job can carry"),
+            HostFailure::Unsendable(e) => write!(f, "the source's files cannot be sent: {e}"),
             HostFailure::Ssh(words) => f.write_str(words),
         }
     }
@@ -84,7 +88,9 @@ impl HostFailure {
         const TOO_LONG: i32 = ExitCode::Timeout as i32;
         match self {
             HostFailure::NoObject | HostFailure::Refused(NO_COMPILER | NOT_ALLOWED, _) => Blame::Compiler,
-            HostFailure::TooLarge(_) | HostFailure::Refused(BAD_OPTION | TOO_LONG, _) => Blame::Job,
+            HostFailure::TooLarge(_)
+            | HostFailure::Unsendable(_)
+            | HostFailure::Refused(BAD_OPTION | TOO_LONG, _) => Blame::Job,
             _ => Blame::Host,
         }
     }
@@ -150,7 +156,7 @@ impl Connection {
         let mut head = Vec::with_capacity(1024);
         request::encode_head(version, argv, source.len() as u32, &mut head);
         if !version.compressed() {
-            return self.write_all(&head, source);
+            return self.send_gathered(Gather::new(head, source));
         }
         let start = head.len();
         head.reserve(lzo::max_compressed_len(source.len()));
@@ -160,25 +166,20 @@ impl Connection {
             return Err(HostFailure::TooLarge(compressed).into());
         }
         request::patch_source_len(&mut head[..start], compressed as u32);
-        self.write_all(&head, &[])
+        self.send_gathered(Gather::new(head, &[]))
     }
 
+    /// Sends a request whatever its pieces.
+    ///
     /// Reads what comes meanwhile: a peer that first wants to get rid of its answer is no reason to stand still.
-    fn write_all(&mut self, mut head: &[u8], mut body: &[u8]) -> Result<(), Failure> {
-        self.link.expect(head.len() + body.len());
-        while !head.is_empty() || !body.is_empty() {
-            match self.link.write(&[IoSlice::new(head), IoSlice::new(body)]) {
-                Ok(count) => {
-                    let of_head = count.min(head.len());
-                    head = &head[of_head..];
-                    body = &body[count - of_head..];
-                }
-                Err(e) => {
-                    self.check(e)?;
-                    let listening = self.early.len() < EARLY_ANSWER;
-                    if self.wait(listening, true)? {
-                        self.read_early()?;
-                    }
+    pub fn send_gathered(&mut self, mut request: Gather) -> Result<(), Failure> {
+        self.link.expect(request.left());
+        while let Some(written) = request.step(&mut self.link) {
+            if let Err(e) = written {
+                self.check(e)?;
+                let listening = self.early.len() < EARLY_ANSWER;
+                if self.wait(listening, true)? {
+                    self.read_early()?;
                 }
             }
         }
@@ -208,6 +209,7 @@ impl Connection {
         loop {
             if count == 0 {
                 count = match self.link.read(&mut buffer) {
+                    Ok(0) if decoder.may_end_here() => return Ok(reply),
                     Ok(0) => return Err(self.ended(&decoder)),
                     Ok(count) => count,
                     Err(e) if e.kind() == io::ErrorKind::ConnectionReset && decoder.is_untouched() => {

@@ -1,0 +1,210 @@
+//! A job on a server that preprocesses: what the compile reads is found out once, sent as often as hosts are tried, and
+//! the server's object, dependency file and messages come back.
+//!
+//! The ladder: where pump mode cannot do a file, or a server did not do it, the file is preprocessed here and
+//! sent to the same host; a verbose log has the reason. Only failures that another way of sending cannot mend are the
+//! host's.
+
+use std::env;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::config::Config;
+use super::desk::{Desk, LOCALHOST};
+use super::discrepancy::Counter;
+use super::gather::Gather;
+use super::remote::{Connection, Failure, HostFailure, Reply};
+use super::{Attempt, Messages, Stop, exchange, include_server, unwritten, working_directory};
+use crate::args::{Job, printable};
+use crate::backoff::Blame;
+use crate::closure::Closure;
+use crate::exitcode::ExitCode;
+use crate::hosts::Host;
+use crate::scratch;
+use crate::state::Phase;
+use crate::sys::process::WaitStatus;
+use crate::wire::Version;
+
+/// Variables that change what preprocessing does; a server has its own environment.
+const PREPROCESSOR_VARIABLES: [&str; 6] = [
+    "CPATH",
+    "C_INCLUDE_PATH",
+    "CPLUS_INCLUDE_PATH",
+    "OBJC_INCLUDE_PATH",
+    "OBJCPLUS_INCLUDE_PATH",
+    "SOURCE_DATE_EPOCH",
+];
+
+/// One job's way through pump mode.
+pub struct Pump {
+    state: State,
+}
+
+enum State {
+    Untried,
+    Ready(Sendable),
+    /// Preprocess here.
+    Plain,
+}
+
+/// A job that can be sent.
+struct Sendable {
+    directory: PathBuf,
+    argv: Vec<OsString>,
+    closure: Closure,
+}
+
+/// The include server of this build, if there is one.
+pub fn socket() -> Option<PathBuf> {
+    env::var_os("INCLUDE_SERVER_PORT").filter(|port| !port.is_empty()).map(PathBuf::from)
+}
+
+/// The build's count of discrepancies.
+pub fn counter(config: &Config) -> Option<Counter> {
+    Counter::beside(&socket()?, config.max_discrepancy)
+}
+
+impl Pump {
+    /// Not tried yet.
+    pub fn new() -> Pump {
+        Pump { state: State::Untried }
+    }
+
+    /// Does the job on `host`; `None` if it has to be preprocessed here. A connection that is of use for that is put
+    /// back into `connection`.
+    pub fn attempt(
+        &mut self,
+        job: &Job,
+        config: &Config,
+        desk: &mut Desk,
+        (host, slot): (&Host, u32),
+        connection: &mut Option<Result<Connection, Failure>>,
+    ) -> Result<Option<Attempt>, Stop> {
+        let started = match connection.take() {
+            Some(started) => started,
+            None => {
+                desk.set_phase(Phase::Connect);
+                Connection::start(host, config.io_timeout)
+            }
+        };
+        if let State::Untried = self.state {
+            let cpp_slot = desk.local_cpp_slot()?;
+            desk.set_place(LOCALHOST, cpp_slot.as_ref().map_or(0, |slot| slot.number));
+            desk.set_phase(Phase::Preprocess);
+            self.state = match prepare(job, config)? {
+                Ok(sendable) => State::Ready(sendable),
+                Err(reason) => self.plain(job, &reason),
+            };
+            desk.set_place(host.name(), slot);
+        }
+        let State::Ready(sendable) = &self.state else {
+            *connection = Some(started);
+            return Ok(None);
+        };
+        match send(sendable, started, host, desk) {
+            Ok(reply) => match finish(job, reply, desk) {
+                Ok(attempt) => Ok(Some(attempt)),
+                Err(reason) => {
+                    self.state = self.plain(job, &reason);
+                    Ok(None)
+                }
+            },
+            Err(Failure::Interrupted(interrupted)) => Err(interrupted.into()),
+            Err(Failure::Host(failure)) if may_be_the_way(&failure) => {
+                self.state = self.plain(job, &failure.to_string());
+                Ok(None)
+            }
+            Err(Failure::Host(failure)) => Ok(Some(Attempt::HostFailed(failure))),
+        }
+    }
+
+    fn plain(&self, job: &Job, reason: &str) -> State {
+        log::info!("preprocessing {} locally: {reason}", printable(job.input()));
+        State::Plain
+    }
+}
+
+/// Everything that is to be sent, or why it cannot.
+fn prepare(job: &Job, config: &Config) -> Result<Result<Sendable, String>, Stop> {
+    if counter(config).is_some_and(|counter| counter.is_full()) {
+        return Ok(Err("pump mode has failed too often in this build".to_owned()));
+    }
+    if let Some(name) = PREPROCESSOR_VARIABLES.iter().find(|name| env::var_os(name).is_some()) {
+        return Ok(Err(format!("{name} is set, and servers do not have it")));
+    }
+    let Some(socket) = socket() else {
+        return Ok(Err("there is no include server (INCLUDE_SERVER_PORT is not set)".to_owned()));
+    };
+    let directory = match env::current_dir() {
+        Ok(directory) => directory,
+        Err(e) => return Ok(Err(format!("the working directory has no name: {e}"))),
+    };
+    let argv = match job.pump_argv(&directory, &working_directory()) {
+        Ok(argv) => argv,
+        Err(reason) => return Ok(Err(reason.to_string())),
+    };
+    let words: Vec<Vec<u8>> = argv.iter().map(|word| word.as_bytes().to_vec()).collect();
+    let asked = include_server::ask(&socket, &directory, &words)?;
+    Ok(asked.map(|closure| Sendable { directory, argv, closure }))
+}
+
+fn send(
+    sendable: &Sendable,
+    connection: Result<Connection, Failure>,
+    host: &Host,
+    desk: &mut Desk,
+) -> Result<Reply, Failure> {
+    exchange(connection, host, desk, Version::Pump, &sendable.argv, |connection, argv| {
+        let directory = sendable.directory.as_os_str().as_bytes();
+        let request = Gather::of_closure(directory, argv, &sendable.closure);
+        let request = request.map_err(HostFailure::Unsendable)?;
+        let bytes = request.left();
+        log::info!("{bytes} bytes in {} files and links", sendable.closure.entries.len());
+        connection.send_gathered(request)
+    })
+}
+
+/// Whether the same host may do the job when it is sent preprocessed.
+fn may_be_the_way(failure: &HostFailure) -> bool {
+    match failure {
+        HostFailure::Broken(_) | HostFailure::NoAnswer | HostFailure::Protocol(_) | HostFailure::Ssh(_) => {
+            true
+        }
+        other => other.blame() == Blame::Job,
+    }
+}
+
+/// What the reply means; a reason if the job has to be sent in the other way.
+fn finish(job: &Job, reply: Reply, desk: &mut Desk) -> Result<Attempt, String> {
+    let status = reply.status.unwrap_or(WaitStatus::exited(ExitCode::ProtocolError as u8));
+    if let Some(refusal) = reply.refusal() {
+        let is_of_this_way = matches!(&refusal, HostFailure::Refused(code, _)
+            if [ExitCode::ProtocolError, ExitCode::IoError].iter().any(|it| *it as i32 == *code));
+        if is_of_this_way || may_be_the_way(&refusal) {
+            return Err(refusal.to_string());
+        }
+        return Ok(Attempt::HostFailed(refusal));
+    }
+    if !status.success() {
+        return Ok(Attempt::CompileError(status, Messages::of_server(reply)));
+    }
+    if reply.object.is_empty() {
+        return Ok(Attempt::HostFailed(HostFailure::NoObject));
+    }
+    desk.set_phase(Phase::Receive);
+    // The object comes last: who builds by it must find the dependencies.
+    if let Some(file) = job.dependency_file() {
+        if reply.dependencies.is_empty() {
+            return Err("the server sent no dependency file".to_owned());
+        }
+        if let Err(e) = scratch::write_output(Path::new(file), &reply.dependencies, true) {
+            return Ok(unwritten(file, &e));
+        }
+    }
+    if let Err(e) = scratch::write_output(Path::new(job.output()), &reply.object, job.assembly_only()) {
+        return Ok(unwritten(job.output(), &e));
+    }
+    Messages::of_server(reply).show();
+    Ok(Attempt::Done(status))
+}
