@@ -149,6 +149,8 @@ pub struct Writer {
     path: PathBuf,
     file: File,
     record: Record,
+    /// The file says something else.
+    changed: bool,
 }
 
 impl Writer {
@@ -164,7 +166,7 @@ impl Writer {
             slot: 0,
             phase: Phase::Startup,
         };
-        Ok(Writer { path, file, record })
+        Ok(Writer { path, file, record, changed: true })
     }
 
     /// Names the host and slot that the next phases concern.
@@ -172,11 +174,16 @@ impl Writer {
         self.record.host.clear();
         self.record.host.push_str(host);
         self.record.slot = slot as i32;
+        self.changed = true;
     }
 
     /// Shows `phase` to monitors. A full disk must not stop a compile, so failure is not reported.
     pub fn set_phase(&mut self, phase: Phase) {
+        if self.record.phase == phase && !self.changed {
+            return;
+        }
         self.record.phase = phase;
+        self.changed = false;
         let _ = self.file.write_all_at(&self.record.encode(), 0);
     }
 }
