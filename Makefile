@@ -49,13 +49,17 @@ bench-client:
 static:
 	sh cross/static.sh
 
-# One file and its names, and the manual pages
+# One file and its names, the manual pages, and units for systemd, which are not enabled
 install: build
 	install -D -m 755 target/release/distcc "$(DESTDIR)$(PREFIX)/bin/distcc"
 	for name in distccd distccmon-text; do \
 		ln -sf distcc "$(DESTDIR)$(PREFIX)/bin/$$name"; done
 	for page in docs/man/*.1; do \
 		install -D -m 644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man1/$${page##*/}"; done
+	install -d -m 755 "$(DESTDIR)$(PREFIX)/lib/systemd/system"
+	for unit in distccd.service distccd.socket; do \
+		sed 's|/usr/bin/distccd|$(PREFIX)/bin/distccd|' docs/systemd/$$unit \
+			>"$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit"; done
 
 clean:
 	$(CARGO) clean

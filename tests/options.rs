@@ -59,6 +59,7 @@ const COMMAND_LINES: &[(&str, Expect)] = &[
     ("--no-detach --jobs=3 --nice=3 --allow=127.0.0.1 --allow=::1", Serve),
     ("--no-detach --allow-private --listen 127.0.0.1", Serve),
     ("--no-detach --no-fork", Serve),
+    ("--no-detach --no-fork --stats", Serve),
     ("--no-detach --no-fifo", Serve),
     ("--no-detach --job-lifetime -1", Serve),
     ("--no-detach --enable-tcp-insecure", Serve),

@@ -33,6 +33,12 @@ fn every_command_of_the_readme_runs() {
             .env("DESTDIR", workspace.path("installed"))
             .args(["-ec", install]),
     );
+    let unit = workspace.path("installed/usr/local/lib/systemd/system/distccd.service");
+    let unit = fs::read_to_string(unit).unwrap();
+    assert!(
+        unit.contains("\nExecStart=/usr/local/bin/distccd --daemon "),
+        "it starts what is installed: {unit}"
+    );
     let port = free_port().to_string();
     let script = rest
         .concat()

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::os::fd::FromRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use distcc::wire::Version;
 
@@ -345,4 +345,41 @@ fn specs_files_below_the_sysroot_are_allowed() {
     }
     let without = daemon_with_servers(&workspace, &[]);
     assert!(ask(&without, "-specs=lib/nano.specs").contains("is refused"));
+}
+
+#[test]
+fn a_path_of_its_own_is_where_compilers_are() {
+    let workspace = Workspace::new("path");
+    stub(&workspace, "special", &format!("echo \"path $PATH\"; {OBJECT}"));
+    let path = format!("{}:/usr/bin", workspace.path("servers").display());
+    let mut command = servers_command(&workspace, &[]);
+    command.env("PATH", "/usr/bin").env("DISTCCD_PATH", &path);
+    let daemon = Daemon::start(&workspace, &mut command);
+    let reply = exchange(daemon.port, &job("special", "a.c"), false).unwrap();
+    let text = String::from_utf8_lossy(&reply);
+    assert!(text.contains(&format!("path {path}\n")), "{text}");
+}
+
+/// Who connects and says nothing is the kernel's for a while, unless that is switched off.
+#[test]
+fn silent_connections_are_accepted_late() {
+    let workspace = Workspace::new("defer");
+    for late in [true, false] {
+        let mut command = servers_command(&workspace, &[]);
+        let daemon =
+            Daemon::start(&workspace, command.env("DISTCC_TCP_DEFER_ACCEPT", ["0", "1"][usize::from(late)]));
+        wait_until("it has started", || daemon.log().contains("daemon started"));
+        let connected = Instant::now();
+        let _silent = TcpStream::connect(("127.0.0.1", daemon.port)).unwrap();
+        if late {
+            // Who says something does not wait for it.
+            exchange(daemon.port, &job("gcc", "a.c"), false).unwrap();
+            daemon.wait_for_jobs("COMPILE_OK", 1);
+            let early = connected.elapsed() < Duration::from_millis(900);
+            assert!(!early || daemon.log().matches("connection from").count() == 1, "{}", daemon.log());
+        }
+        wait_until("it is accepted", || {
+            daemon.log().matches("connection from").count() == 1 + usize::from(late)
+        });
+    }
 }
