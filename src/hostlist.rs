@@ -50,3 +50,16 @@ pub fn find(top: Option<&TopDir>) -> Result<Found, String> {
     let user_file = user_file.map(|path| format!(" nor {}", path.display())).unwrap_or_default();
     Err(format!("there is no host list: neither $DISTCC_HOSTS{user_file} nor {SYSTEM_FILE} exists"))
 }
+
+/// Another order, for `--randomize`. Not for secrets: only spreads the load.
+pub fn shuffle(hosts: &mut [hosts::Host]) {
+    use std::hash::{BuildHasher, RandomState};
+
+    let mut random = RandomState::new().hash_one(std::process::id()) | 1;
+    for at in (1..hosts.len()).rev() {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        hosts.swap(at, random as usize % (at + 1));
+    }
+}

@@ -134,7 +134,7 @@ impl Desk {
             }
         }
         if list.randomize {
-            shuffle(&mut hosts);
+            hostlist::shuffle(&mut hosts);
         }
         // Waiting for a server is no use when all are marked; but this machine's own entry alone is no
         // distribution either.
@@ -191,18 +191,5 @@ fn why_no_host(source: &str, list: &HostList) -> String {
         },
         1 => format!("the only host, {}, failed recently or is marked down", list.hosts[0].spec),
         count => format!("all {count} hosts of {source} failed recently or are marked down"),
-    }
-}
-
-/// Not for secrets: only spreads the load.
-fn shuffle(hosts: &mut [Host]) {
-    use std::hash::{BuildHasher, RandomState};
-
-    let mut random = RandomState::new().hash_one(std::process::id()) | 1;
-    for at in (1..hosts.len()).rev() {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        hosts.swap(at, random as usize % (at + 1));
     }
 }

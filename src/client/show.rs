@@ -75,9 +75,16 @@ pub fn own_option(args: &[OsString]) -> Option<Ending> {
 fn show_hosts(format: impl FnOnce(&[crate::hosts::Host]) -> String) -> Ending {
     super::config::start_logging();
     match hostlist::find(TopDir::find().ok().as_ref()) {
-        Ok(found) => {
+        Ok(mut found) => {
             for problem in &found.list.problems {
                 log::warn!("host list {}, {problem}; entry left out", found.source);
+            }
+            if found.list.randomize {
+                hostlist::shuffle(&mut found.list.hosts);
+            }
+            if found.list.hosts.is_empty() {
+                log::warn!("the host list {} contains no hosts", found.source);
+                return Ending::Code(0);
             }
             program::answer("distcc", format_args!("{}", format(&found.list.hosts)))
         }

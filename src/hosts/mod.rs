@@ -217,6 +217,18 @@ fn parse_address(address: &str) -> Result<Host, String> {
 }
 
 fn parse_ssh(user: &str, rest: &str) -> Result<(Place, Option<u32>), String> {
+    // ssh itself takes the address without brackets.
+    if let Some((address, rest)) = rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        if address.contains(':') && (rest.is_empty() || rest.starts_with(['/', ':'])) {
+            let (place, slots) = parse_ssh(user, &format!("host{rest}"))?;
+            return Ok(match place {
+                Place::Ssh { user, command, .. } => {
+                    (Place::Ssh { user, name: address.to_owned(), command }, slots)
+                }
+                other => (other, slots),
+            });
+        }
+    }
     let (machine, command) = match rest.split_once(':') {
         Some((machine, command)) => (machine, (!command.is_empty()).then(|| command.to_owned())),
         None => (rest, None),
@@ -331,6 +343,10 @@ mod tests {
             Place::Ssh { user: Some("u".into()), name: "h".into(), command: Some("/opt/distccd".into()) }
         );
         assert_eq!((host.slots, host.lzo), (6, true));
+        assert_eq!(
+            one("u@[::1]/2:/d").place,
+            Place::Ssh { user: Some("u".into()), name: "::1".into(), command: Some("/d".into()) }
+        );
         assert_eq!(one("@h:").place, Place::Ssh { user: None, name: "h".into(), command: None });
     }
 
