@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! multicall                                              name of the program → personality
-//! client    daemon    monitor                            the roles; no role knows another
+//! client    daemon    monitor    lsdistcc                the roles; no role knows another
 //! compiler  hostlist  slots  backoff  state  scratch     tools that touch the world
 //! topdir    logging   console  waiting  program  environment  closure
 //! wire      args      hosts    exitcode                  knowledge: values in, values out
@@ -24,6 +24,7 @@ pub mod exitcode;
 pub mod hostlist;
 pub mod hosts;
 pub mod logging;
+pub mod lsdistcc;
 pub mod monitor;
 pub mod multicall;
 pub mod program;

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode as ProcessExit;
 
 use crate::program::{self, Ending};
-use crate::{client, daemon, monitor};
+use crate::{client, daemon, lsdistcc, monitor};
 
 /// A personality: its arguments in, its end out.
 type Main = fn(&[OsString]) -> Ending;
@@ -20,7 +20,7 @@ const PERSONALITIES: &[(&str, Main)] = &[
     ("distccd", daemon::main),
     ("distccmon-text", monitor::main),
     ("include_server", |_| program::not_built_yet("include_server")),
-    ("lsdistcc", |_| program::not_built_yet("lsdistcc")),
+    ("lsdistcc", lsdistcc::main),
     ("pump", |_| program::not_built_yet("pump")),
     ("update-distcc-symlinks", |_| program::not_built_yet("update-distcc-symlinks")),
 ];

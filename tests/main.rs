@@ -32,6 +32,8 @@ mod inetd;
 mod interrupt;
 /// The daemon's log: the system's log daemon, and the line of every kind of job.
 mod logs;
+/// `lsdistcc` beside stock's.
+mod lsdistcc;
 /// The manual pages.
 mod manual;
 /// `distccmon-text`, ours and stock's, on either's states.
