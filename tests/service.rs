@@ -9,6 +9,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::util::*;
@@ -65,17 +66,19 @@ fn unit(path: &str) -> HashMap<String, String> {
 
 /// A socket for notifications, in the file system or outside of it, and its name.
 fn manager(workspace: &Workspace, is_abstract: bool) -> (UnixDatagram, String) {
-    let path = workspace.path("notify").to_str().unwrap().to_owned();
+    // A name for each: a child that another test is just starting may hold the last socket for a moment more.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let path = workspace.path(&format!("notify{number}")).to_str().unwrap().to_owned();
     let (address, name) = if is_abstract {
         (SocketAddr::from_abstract_name(&path).unwrap(), format!("@{path}"))
     } else {
-        (SocketAddr::from_pathname(&path).unwrap(), path)
+        (SocketAddr::from_pathname(&path).unwrap(), path.clone())
     };
     let socket = UnixDatagram::bind_addr(&address).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     if !is_abstract {
-        fs::set_permissions(workspace.path("notify"), std::os::unix::fs::PermissionsExt::from_mode(0o777))
-            .unwrap();
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
     }
     (socket, name)
 }
@@ -114,7 +117,6 @@ fn the_manager_is_told_what_happens() {
             daemon.signal(libc::SIGTERM);
             assert_eq!(hear(&socket), "STOPPING=1");
             daemon.stop();
-            let _ = fs::remove_file(workspace.path("notify"));
         }
     }
 }
@@ -241,7 +243,6 @@ fn the_units_start_the_daemon() {
         assert_eq!(hear(&socket), "READY=1", "{line:?}");
         serve(&workspace, daemon.port);
         daemon.stop();
-        fs::remove_file(workspace.path("notify")).unwrap();
     }
 }
 
