@@ -1,6 +1,7 @@
 //! Which client addresses are served: `--allow` as a value.
 
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 
 use ipnet::{IpNet, Ipv4Net};
@@ -28,11 +29,22 @@ impl Access {
     /// # Errors
     /// A sentence that names the bad part.
     pub fn parse<'a>(values: impl IntoIterator<Item = &'a str>) -> Result<Access, String> {
+        Access::parse_with(values, look_up)
+    }
+
+    /// As [`Access::parse`], with `look_up` in place of the system's resolver.
+    ///
+    /// # Errors
+    /// A sentence that names the bad part.
+    pub fn parse_with<'a>(
+        values: impl IntoIterator<Item = &'a str>,
+        look_up: impl Fn(&str) -> io::Result<Vec<IpAddr>>,
+    ) -> Result<Access, String> {
         let mut ranges = Vec::new();
         for part in
             values.into_iter().flat_map(|value| value.split([',', ' '])).filter(|part| !part.is_empty())
         {
-            ranges.extend(parse_range(part)?);
+            ranges.extend(parse_range(part, &look_up)?);
         }
         Ok(Access { ranges })
     }
@@ -59,7 +71,7 @@ impl fmt::Display for Access {
     }
 }
 
-fn parse_range(part: &str) -> Result<Vec<IpNet>, String> {
+fn parse_range(part: &str, look_up: impl Fn(&str) -> io::Result<Vec<IpAddr>>) -> Result<Vec<IpNet>, String> {
     let (address, mask) = part.split_once('/').map_or((part, None), |(address, mask)| (address, Some(mask)));
     // "ADDR/" means the whole address, as in stock.
     let mask = mask.filter(|mask| !mask.is_empty());
@@ -87,7 +99,7 @@ fn with_mask(address: IpAddr, mask: Option<&str>) -> Result<IpNet, String> {
     IpNet::new(address, bits).map_err(|_| format!("{bits} bits are too many, the most is {most}"))
 }
 
-fn look_up(name: &str) -> std::io::Result<Vec<IpAddr>> {
+fn look_up(name: &str) -> io::Result<Vec<IpAddr>> {
     Ok((name, 0).to_socket_addrs()?.map(|address| address.ip().to_canonical()).collect())
 }
 

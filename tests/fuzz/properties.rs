@@ -2,10 +2,15 @@
 //! replays the corpus.
 
 use std::ffi::OsString;
+use std::io;
+use std::net::IpAddr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use distcc::args::{Root, Verdict, check, check_in, scan};
+use distcc::daemon::access::Access;
+use distcc::daemon::cmdlist::CommandList;
+use distcc::daemon::http::{Head, MAX_HEAD, Page, answer};
 use distcc::wire::lzo::{Encoder, Error, decompress, decompress_in_pieces, max_compressed_len};
 use distcc::wire::path::{Rooted, Target};
 use distcc::wire::{Version, include, reply, request as wire};
@@ -14,15 +19,19 @@ use distcc::wire::{Version, include, reply, request as wire};
 pub type Property = fn(&[u8]);
 
 /// Lists the properties with their names, which are those of the corpus folders.
-pub const ALL: [(&str, Property); 8] = [
+pub const ALL: [(&str, Property); 12] = [
+    ("allow", allow),
     ("command_line", command_line),
+    ("command_list", command_list),
     ("hosts", hosts),
+    ("http", http),
     ("include_server", include_server),
     ("lzo_decode", lzo_decode),
     ("lzo_round_trip", lzo_round_trip),
     ("reply", reply),
     ("request", request),
     ("response_file", response_file),
+    ("server_check", server_check),
 ];
 
 /// Of the decoder. Small, so that the fuzzer finds it.
@@ -364,4 +373,191 @@ fn libiberty_words(text: &[u8]) -> Vec<OsString> {
         }
     }
     words.into_iter().map(OsString::from_vec).collect()
+}
+
+/// What makes a compiler read or write other files, run or load something: said by their manuals, not by our table.
+const HARMFUL: [&str; 33] = [
+    "@",
+    "-B",
+    "-specs",
+    "--specs",
+    "-wrapper",
+    "-fplugin",
+    "-fpass-plugin",
+    "-iplugindir",
+    "-save-temps",
+    "--save-temps",
+    "-include",
+    "-imacros",
+    "-I",
+    "-isystem",
+    "-L",
+    "-l",
+    "-Xclang",
+    "-Xassembler",
+    "-Xlinker",
+    "-mllvm",
+    "-dumpdir",
+    "-dumpbase",
+    "-fdump",
+    "-MF",
+    "-MD",
+    "-MMD",
+    "-aux-info",
+    "-fprofile-use",
+    "-fmodule",
+    "-resource-dir",
+    "--config",
+    "-working-directory",
+    "-load",
+];
+
+/// Options whose value may show a path because the compiler only records it.
+const RECORDED: [&str; 10] = [
+    "-Wa,-m",
+    "-Wa,--",
+    "-fcoverage-compilation-dir=",
+    "-fcoverage-prefix-map=",
+    "-fdebug-compilation-dir=",
+    "-fdebug-prefix-map=",
+    "-ffile-compilation-dir=",
+    "-ffile-prefix-map=",
+    "-fmacro-prefix-map=",
+    "-frandom-seed=",
+];
+
+/// And those with a list of files to leave out of instrumenting, and the name that an instrumented program will write.
+const RECORDED_ELSEWHERE: [&str; 2] =
+    ["-finstrument-functions-exclude-file-list=", "-fprofile-instr-generate"];
+
+/// Words separated by newlines: what the server's check lets through names no file but the server's two, and nothing
+/// that compilers are known to run, load or write to.
+pub fn server_check(bytes: &[u8]) {
+    let argv: Vec<Vec<u8>> = bytes.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+    let job = match check(&argv) {
+        Ok(job) => job,
+        Err(refusal) => {
+            let text = refusal.to_string();
+            return assert!(!text.contains(char::is_control), "a log line is one line: {text:?}");
+        }
+    };
+    let input = format!("IN.{}", job.preprocessed_extension());
+    let command = job.command(input.as_ref(), "OUT".as_ref());
+    let words: Vec<&[u8]> = command.iter().map(|word| word.as_bytes()).collect();
+    let at_output = words.iter().position(|word| *word == b"-o").unwrap();
+    assert_eq!(words[at_output + 1], b"OUT", "{command:?}");
+    let starts = |word: &[u8], list: &[&str]| list.iter().any(|it| word.starts_with(it.as_bytes()));
+    for (at, word) in words.iter().enumerate() {
+        if *word == input.as_bytes() || at == at_output || at == at_output + 1 {
+            continue;
+        }
+        assert!(!starts(word, &HARMFUL), "{} of {command:?}", word.escape_ascii());
+        assert!(!word.is_empty() && !word.contains(&0), "{command:?}");
+        if word.contains(&b'/') {
+            assert!(starts(word, &RECORDED) || starts(word, &RECORDED_ELSEWHERE), "{command:?}");
+        }
+        if *word == b"-x" {
+            let language = words[at + 1];
+            assert!(language.ends_with(b"cpp-output"), "the text is preprocessed: {command:?}");
+        }
+    }
+    // What has been let through is let through again, unchanged.
+    let again: Vec<Vec<u8>> =
+        std::iter::once(job.compiler().to_vec()).chain(words.iter().map(|word| word.to_vec())).collect();
+    let again = check(&again).unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    assert_eq!(again.command(input.as_ref(), "OUT".as_ref()), command);
+}
+
+/// An allow-list means the bits that it shows, and the same when it is read again.
+pub fn allow(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    // No name is known but one, which has an address of each family.
+    let look_up = |name: &str| match name {
+        "both" => Ok(vec![IpAddr::from([192, 0, 2, 1]), IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1])]),
+        _ => Err(io::Error::other("no such host")),
+    };
+    let access = match Access::parse_with([text], look_up) {
+        Ok(access) => access,
+        Err(reason) => return assert!(reason.starts_with("--allow "), "{reason}"),
+    };
+    let shown = access.to_string();
+    assert_eq!(Access::parse([shown.as_str()]).as_ref(), Ok(&access), "{shown}");
+    for range in shown.split_whitespace() {
+        let alone = Access::parse([range]).unwrap();
+        let (address, len) = range.split_once('/').unwrap_or_else(|| panic!("{range} has no length"));
+        let (address, len): (IpAddr, u32) = (address.parse().unwrap(), len.parse().unwrap());
+        assert!(alone.allows(address) && access.allows(address), "{range}");
+        // The last bit of the network makes another network, the next one does not.
+        if let Some(other) = with_bit_flipped(address, len.wrapping_sub(1)) {
+            assert!(!alone.allows(other) || other.to_canonical() != other, "{range} allows {other}");
+        }
+        if let Some(other) = with_bit_flipped(address, len) {
+            assert!(alone.allows(other) || other.to_canonical() != other, "{range} does not allow {other}");
+        }
+    }
+}
+
+/// `None` if the address has no such bit, counted from the left.
+fn with_bit_flipped(address: IpAddr, bit: u32) -> Option<IpAddr> {
+    Some(match address {
+        IpAddr::V4(address) => {
+            IpAddr::from((u32::from(address) ^ (1 << 31u32.checked_sub(bit)?)).to_be_bytes())
+        }
+        IpAddr::V6(address) => {
+            IpAddr::from((u128::from(address) ^ (1 << 127u32.checked_sub(bit)?)).to_be_bytes())
+        }
+    })
+}
+
+/// A command list runs only what it lists, and only for what ends alike: its number of words, then the list, then behind
+/// a null byte what a client wants.
+pub fn command_list(bytes: &[u8]) {
+    let Some((words, rest)) = bytes.split_first() else { return };
+    let words = usize::from(*words % 8).max(1);
+    let at = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
+    let (text, wanted) = (&rest[..at], rest.get(at + 1..).unwrap_or_default());
+    let list = CommandList::parse(text, words);
+    let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
+    for command in list.commands() {
+        assert!(!command.is_empty());
+        assert!(lines.iter().any(|line| line.strip_suffix(b"\r").unwrap_or(line) == command));
+        // What is listed is found, if not hidden by an earlier line that ends alike.
+        let found = list.find(command).unwrap();
+        assert_eq!(ending(found, words), ending(command, words));
+    }
+    if let Some(found) = list.find(wanted) {
+        assert!(list.commands().any(|command| command == found));
+        assert_eq!(ending(found, words), ending(wanted, words));
+    }
+}
+
+/// The last words between slashes, all of it if there are no more; a slash at the start separates nothing.
+fn ending(command: &[u8], words: usize) -> Vec<u8> {
+    let behind_first = command.get(1..).unwrap_or_default();
+    let parts: Vec<&[u8]> = behind_first.split(|byte| *byte == b'/').collect();
+    match parts.len().checked_sub(words) {
+        None | Some(0) => command.to_vec(),
+        Some(others) => parts[others..].join(&b'/'),
+    }
+}
+
+/// The head of an HTTP request asks for the same page however it is cut, and is never longer than it may be.
+pub fn http(bytes: &[u8]) {
+    let whole = read_head(bytes.chunks(bytes.len().max(1)));
+    let cut = bytes.last().map_or(0, |byte| usize::from(*byte) % (bytes.len() + 1));
+    let (a, b) = bytes.split_at(cut);
+    assert_eq!(read_head([a, b].into_iter()), whole);
+    assert_eq!(read_head(bytes.chunks(1)), whole);
+    assert!(whole.0 || bytes.len() < MAX_HEAD, "a long head ends");
+    let text = answer(whole.1, "body");
+    assert!(text.starts_with(b"HTTP/1.0 200 OK") && text.ends_with(b"\nbody"));
+}
+
+/// Whether the head has ended, and what it asks for so far.
+fn read_head<'a>(mut pieces: impl Iterator<Item = &'a [u8]>) -> (bool, Page) {
+    let mut head = Head::default();
+    match pieces.find_map(|piece| head.take(piece)) {
+        Some(page) => (true, page),
+        None => (false, head.page()),
+    }
 }
