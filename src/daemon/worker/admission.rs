@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mio::Token;
 
-use super::{Worker, listener_token};
+use super::{CROWD, Worker, listener_token};
 use crate::daemon::connection::Connection;
 use crate::daemon::limits::Connections;
 use crate::daemon::message::Report;
@@ -70,6 +70,7 @@ impl Worker<'_> {
             self.end.exit_code = ExitCode::IoError as u8;
             return;
         }
+        self.crowded |= self.connections.len() >= CROWD;
         self.connections.insert(id, Connection::new(stream, peer, self.policy.silence));
         self.report(|| Report::Accepted(id));
         // The request usually lies there already.

@@ -11,6 +11,7 @@ mod memory;
 
 use std::collections::HashMap;
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -80,6 +81,9 @@ fn listener_token(at: usize) -> Token {
     Token(FIRST_LISTENER - at)
 }
 
+/// So many connections at once take memory that is worth returning afterwards.
+const CROWD: usize = 50;
+
 /// The longest sleep of the event loop, far below what the kernel's timeout can express.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
@@ -145,6 +149,8 @@ struct Worker<'a> {
     signals: SignalPipe,
     policy: &'a Policy,
     connections: HashMap<u32, Connection>,
+    /// There have been [`CROWD`] connections at once since there were none.
+    crowded: bool,
     children: HashMap<Pid, u32>,
     /// Connections with bytes left to read, or the listener with connections left to accept: edge-triggered
     /// events do not come again.
@@ -183,6 +189,7 @@ impl<'a> Worker<'a> {
             signals,
             policy,
             connections: HashMap::new(),
+            crowded: false,
             children: HashMap::new(),
             unfinished: Vec::new(),
             parked: Vec::new(),
@@ -240,7 +247,8 @@ impl<'a> Worker<'a> {
                 }
             }
             self.expire();
-            if self.connections.is_empty() && self.answers.has_been_large() {
+            if self.connections.is_empty() && (self.answers.has_been_large() | mem::take(&mut self.crowded)) {
+                self.connections.shrink_to_fit();
                 process::return_freed_memory();
             }
         }
