@@ -4,8 +4,8 @@
 //! both kinds of client learn from each other. Source: reference `client.md` section 4.4.
 //!
 //! A host may be fine and only lack a compiler. Such marks name the compiler as well and stand in a directory
-//! of their own, which stock does not look at and which is there only while it holds a mark: where nobody
-//! refuses anything, they cost one look per job.
+//! of their own, which stock does not look at. Its modification time is that of the latest mark: where nobody
+//! refuses anything, the marks cost one look per job.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -21,7 +21,7 @@ pub struct Backoff<'a> {
     /// How long a mark counts; zero switches marks off.
     period: Duration,
     compiler: &'a [u8],
-    /// Marks of compilers were there when this was made.
+    /// There were marks of compilers that count when this was made.
     has_refusals: bool,
 }
 
@@ -42,8 +42,9 @@ const REFUSALS: &str = "refused";
 impl<'a> Backoff<'a> {
     /// Marks in `directory` that count for `period`, as they concern the compiler with this name.
     pub fn new(directory: &'a Path, period: Duration, compiler: &'a [u8]) -> Backoff<'a> {
-        let has_refusals = !period.is_zero() && directory.join(REFUSALS).is_dir();
-        Backoff { directory, period, compiler, has_refusals }
+        let mut marks = Backoff { directory, period, compiler, has_refusals: false };
+        marks.has_refusals = marks.counts(&directory.join(REFUSALS));
+        marks
     }
 
     /// Whether `host` is to be left alone now.
@@ -60,9 +61,12 @@ impl<'a> Backoff<'a> {
         let mark = match blame {
             Blame::Host => self.of_host(host),
             Blame::Compiler => {
+                let mark = self.of_compiler(host);
                 // There already, mostly; else the file cannot be made either.
                 let _ = fs::create_dir(self.directory.join(REFUSALS));
-                self.of_compiler(host)
+                // A new file tells the directory's time.
+                let _ = fs::remove_file(&mark);
+                mark
             }
             Blame::Job => return,
         };
@@ -152,6 +156,11 @@ mod tests {
         assert!(dir.path().join("refused/tcp_a_3632_=opt=bin=cc=1").exists());
         marks(b"gcc").enjoy(&a);
         assert!(marks(b"/opt/bin/cc 1").is_disliked(&a), "another compiler's success");
+        let refused = File::open(dir.path().join("refused")).unwrap();
+        refused.set_modified(SystemTime::now() - MINUTE).unwrap();
+        assert!(!marks(b"/opt/bin/cc 1").has_refusals, "no mark can count any more");
+        marks(b"/opt/bin/cc 1").dislike(&a, Blame::Compiler);
+        assert!(marks(b"/opt/bin/cc 1").is_disliked(&a), "a mark that is made again");
         marks(b"/opt/bin/cc 1").enjoy(&a);
         assert!(!dir.path().join("refused").exists(), "the directory goes with the last mark");
     }
