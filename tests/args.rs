@@ -1,9 +1,11 @@
 //! Command lines as a whole: the golden corpus, and what must hold for any words at all.
 
-use distcc::args::{LocalSlot, Verdict, check, scan};
+use distcc::args::{LocalSlot, Verdict, check, rule, scan};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::process::Command;
 
 fn words(line: &str) -> Vec<OsString> {
     line.split(' ').map(|word| if word == "''" { "".into() } else { word.into() }).collect()
@@ -65,6 +67,73 @@ fn golden_corpus() {
         std::fs::write(path, format!("{}\n", blessed.trim_end())).unwrap();
     }
     assert!(cases >= 300, "only {cases} cases");
+}
+
+/// The options that a compiler's own lists name: words that begin a line, without what stands for a value.
+fn listed_options(lists: &[&[&str]]) -> Option<BTreeSet<String>> {
+    let mut options = BTreeSet::new();
+    for command in lists {
+        let output = Command::new(command[0]).args(&command[1..]).env("LC_ALL", "C").output().ok()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let listed = text.lines().filter_map(|line| {
+            let word = line.strip_prefix("  ")?.split_ascii_whitespace().next()?;
+            (line.starts_with("  -") && word.len() > 1).then_some(word)
+        });
+        options.extend(listed.map(|word| {
+            let end = word.find(['<', '[', '{', ',']).unwrap_or(word.len());
+            word[..end].to_owned()
+        }));
+    }
+    Some(options)
+}
+
+/// Most options change only the code, and the table has one row for all that begin with `-f` or `-m`. What a new
+/// compiler adds there may well write or read a file: each such option has been looked at once, and is in a list.
+/// So has each option without a row, which keeps a compile local.
+#[test]
+fn every_option_of_the_compilers_has_been_looked_at() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/args/reviewed.txt");
+    let reviewed = std::fs::read_to_string(path).unwrap();
+    let reviewed: BTreeSet<&str> = reviewed.lines().filter(|line| !line.starts_with('#')).collect();
+    let classes = [
+        "common",
+        "target",
+        "optimizers",
+        "c",
+        "c++",
+        "objc",
+        "objc++",
+        "joined",
+        "separate",
+        "undocumented",
+    ];
+    let classes = classes.map(|class| format!("--help={class}"));
+    let mut gcc: Vec<[&str; 2]> = classes.iter().map(|class| ["gcc", class.as_str()]).collect();
+    gcc.push(["gcc", "--help"]);
+    let gcc: Vec<&[&str]> = gcc.iter().map(|words| &words[..]).collect();
+    let mut new = Vec::new();
+    for lists in [&gcc[..], &[&["clang", "--help-hidden"][..]]] {
+        let Some(options) = listed_options(lists) else {
+            assert!(std::env::var_os("CI").is_none(), "{} is missing: run tests/setup.sh test", lists[0][0]);
+            eprintln!("SKIPPED: the options of {}; run tests/setup.sh test", lists[0][0]);
+            continue;
+        };
+        assert!(options.len() > 500, "only {} options", options.len());
+        for option in options {
+            // A value, for options that want one in the same word.
+            let word = if option.ends_with('=') { format!("{option}x") } else { option.clone() };
+            let is_family = |rule: &str| matches!(rule, "-f..." | "-g..." | "-m...");
+            if rule(word.as_bytes()).is_none_or(|rule| is_family(&rule)) && !reviewed.contains(&*option) {
+                new.push(option);
+            }
+        }
+    }
+    assert!(
+        new.is_empty(),
+        "Does one of these write or read a file, or print something? Then it needs a row in src/args/options.rs. The \
+         others go into {path}:\n{}",
+        new.join("\n")
+    );
 }
 
 /// A stock 3.4 server's scan of the words it is sent (`daemon.md` section 10), as far as words can

@@ -68,6 +68,12 @@ impl Seen {
         let change: fn(&[u8]) -> Vec<u8> = match accepted {
             "snippets" => without_snippets,
             "random" => |text| if text.is_empty() { Vec::new() } else { b"something".to_vec() },
+            "order" => |text| {
+                let text = without_snippets(text);
+                let mut lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
+                lines.sort();
+                lines.join(&b'\n')
+            },
             "temps" => without_temporary_names,
             other => panic!("{other} is not known as a difference"),
         };

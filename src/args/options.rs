@@ -193,7 +193,7 @@ const ASSEMBLER_WORDS: &[&str] = &[
     "-W",
 ];
 
-const LONGEST_SPELLING: usize = 42;
+const LONGEST_SPELLING: usize = 44;
 
 use Attach::{Alone, Either, Joined, Separate};
 use Effect::{
@@ -207,6 +207,7 @@ const COVERAGE: Effect = Local("writes or reads coverage or profile data");
 const DEPENDENCIES: &str = "prints dependencies instead of compiling";
 const DUMP: Effect = Local("writes dump files");
 const ELSEWHERE: Effect = Local("takes parts of the compiler from another place");
+const FIX_ITS: Effect = Local("shows places in the source, which preprocessing moves");
 const LIST_FILE: Effect = Local("reads a list from a file");
 const LOADS: Effect = Local("loads code into the compiler");
 const LTO: Effect = Local("leaves the compiling to the linker");
@@ -317,6 +318,7 @@ static TABLE: &[Row] = &[
     row("-fcallgraph-info", Joined, SIDE_FILE, Refuse),
     row("-fcompare-debug", Joined, Local("compiles twice and compares"), Refuse),
     row("-fcompile-resource=", Joined, ELSEWHERE, Refuse),
+    row("-fcondition-coverage", Alone, COVERAGE, Refuse),
     row("-fcoverage-compilation-dir=", Joined, For(Both), AcceptPath),
     row("-fcoverage-mapping", Alone, COVERAGE, Accept),
     row("-fcoverage-prefix-map=", Joined, For(Both), AcceptPath),
@@ -331,6 +333,7 @@ static TABLE: &[Row] = &[
     row("-fdebug-pass-", Joined, PRINTS, Accept),
     row("-fdebug-prefix-map=", Joined, For(Both), AcceptPath),
     row("-fdepfile-entry=", Joined, Local("adds to the dependency file"), Drop),
+    row("-fdeps-", Joined, SIDE_FILE, Refuse),
     row("-fdiagnostics-absolute-paths", Alone, Local("prints paths of the machine that compiles"), Accept),
     row("-fdiagnostics-add-output=", Joined, SIDE_FILE, Refuse),
     row("-fdiagnostics-format=", Joined, Local("writes diagnostics that cannot be joined from two runs"), Refuse),
@@ -340,12 +343,16 @@ static TABLE: &[Row] = &[
     row("-fdiagnostics-format=msvc", Alone, For(Both), Accept),
     row("-fdiagnostics-format=text", Alone, For(Both), Accept),
     row("-fdiagnostics-format=vi", Alone, For(Both), Accept),
+    row("-fdiagnostics-generate-patch", Alone, FIX_ITS, Accept),
+    row("-fdiagnostics-parseable-fixits", Alone, FIX_ITS, Accept),
+    row("-fdiagnostics-print-source-range-info", Alone, FIX_ITS, Accept),
     row("-fdiagnostics-set-output=", Joined, SIDE_FILE, Refuse),
     row("-fdirectives-only", Alone, PREPROCESSED_TEXT, Refuse),
     row("-fdoc", Joined, SIDE_FILE, Refuse),
     row("-fdump", Joined, DUMP, Refuse),
     row("-fembed-bitcode", Joined, Local("puts the command line and bitcode into the object"), Accept),
     row("-fembed-offload-object", Joined, OFFLOAD, Refuse),
+    row("-fexperimental-sanitize-metadata-ignorelist=", Joined, LIST_FILE, Refuse),
     row("-fextdirs", Joined, ELSEWHERE, Refuse),
     row("-ffile-compilation-dir=", Joined, For(Both), AcceptPath),
     row("-ffile-prefix-map=", Joined, For(Both), AcceptPath),
@@ -357,6 +364,8 @@ static TABLE: &[Row] = &[
     row("-finput-charset=UTF-8", Alone, For(Both), Accept),
     row("-finput-charset=utf-8", Alone, For(Both), Accept),
     row("-finstrument-functions-exclude-file-list=", Joined, For(Both), AcceptPath),
+    row("-fira-verbose=", Joined, PRINTS, Accept),
+    row("-fkeep-system-includes", Alone, PREPROCESSED_TEXT, Refuse),
     row("-flang-info-", Joined, PRINTS, Refuse),
     row("-flto", Joined, LTO, Accept),
     row("-fltrans", Joined, LTO, Refuse),
@@ -365,6 +374,7 @@ static TABLE: &[Row] = &[
     row("-fmemory-profile-use=", Joined, COVERAGE, Refuse),
     row("-fminimize-whitespace", Alone, PREPROCESSED_TEXT, Drop),
     row("-fmodule", Joined, MODULES, Refuse),
+    row("-fms-secure-hotpatch-functions-file=", Joined, LIST_FILE, Refuse),
     row("-fno-preprocessed", Alone, Local("reads the source as not preprocessed"), Refuse),
     row("-fno-working-directory", Alone, Local("leaves the directory out of preprocessed text"), Accept),
     row("-fno_pch", Joined, PCH, Refuse),
@@ -374,9 +384,12 @@ static TABLE: &[Row] = &[
     row("-foptimization-record-", Joined, SIDE_FILE, Refuse),
     row("-foutput-class-dir=", Joined, SIDE_FILE, Refuse),
     row("-fpass-plugin=", Joined, LOADS, Refuse),
+    row("-fpath-coverage", Alone, COVERAGE, Refuse),
     row("-fpch", Joined, PCH, Refuse),
     row("-fplugin", Joined, LOADS, Refuse),
+    row("-fpost-ipa-mem-report", Alone, PRINTS, Accept),
     row("-fpre-include=", Joined, ELSEWHERE, Refuse),
+    row("-fpre-ipa-mem-report", Alone, PRINTS, Accept),
     row("-fprebuilt-", Joined, MODULES, Refuse),
     row("-fpreprocessed", Alone, Local("reads the source as preprocessed already"), Drop),
     row("-fproc-stat-report", Joined, Local("reports on the compiler itself, into a file if told so"), Refuse),
@@ -384,6 +397,7 @@ static TABLE: &[Row] = &[
     row("-fprofile-instr-generate", Joined, COVERAGE, AcceptPath),
     row("-framework", Separate, For(Link), Drop),
     row("-frandom-seed=", Joined, For(Both), AcceptPath),
+    row("-frandomize-layout-seed-file=", Joined, LIST_FILE, Refuse),
     row("-frecord-command-line", Alone, RECORDS, Accept),
     row("-frecord-gcc-switches", Alone, RECORDS, Accept),
     row("-frepo", Alone, SIDE_FILE, Refuse),
@@ -398,6 +412,7 @@ static TABLE: &[Row] = &[
     row("-fsanitize-ignorelist=", Joined, LIST_FILE, Refuse),
     row("-fsanitize-system-", Joined, LIST_FILE, Refuse),
     row("-fsave-optimization-record", Joined, SIDE_FILE, Refuse),
+    row("-fsched-verbose=", Joined, PRINTS, Accept),
     row("-fself-test", Joined, Local("tests the compiler itself"), Refuse),
     row("-fstack-usage", Alone, SIDE_FILE, Refuse),
     row("-fstats", Alone, PRINTS, Accept),
@@ -410,6 +425,7 @@ static TABLE: &[Row] = &[
     row("-ftime-report", Joined, PRINTS, Accept),
     row("-ftime-trace", Joined, SIDE_FILE, Refuse),
     row("-fuse-ld=", Joined, For(Link), Drop),
+    row("-fuse-line-directives", Alone, PREPROCESSED_TEXT, Refuse),
     row("-fvalidate-ast-", Joined, PCH, Refuse),
     row("-fverbose-asm", Alone, Local("copies source lines, looked up by name, into assembler text"), Refuse),
     row("-fvtv-counts", Alone, SIDE_FILE, Refuse),
