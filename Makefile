@@ -3,7 +3,7 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 
-.PHONY: all build demo test lint fuzz bench bench-daemon bench-client static install clean
+.PHONY: all build demo test lint fuzz attack bench bench-daemon bench-client static install clean
 
 all: build
 
@@ -33,6 +33,12 @@ TARGET ?= request
 SECONDS ?= 60
 fuzz:
 	cd tests/fuzz && $(CARGO) +nightly fuzz run $(TARGET) --fuzz-dir . -- -max_total_time=$(SECONDS)
+
+# Hostile requests for the daemon, and good jobs between them: make attack COUNT=20000
+COUNT ?= 1000000
+attack:
+	sh tests/setup.sh test
+	$(CARGO) test --release --locked --test attack -- --count=$(COUNT)
 
 # What a job costs in the daemon and in the client, ours beside stock's; two and a half minutes each
 bench: bench-daemon bench-client

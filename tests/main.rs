@@ -10,8 +10,6 @@ mod util;
 
 /// Command lines against the golden corpus and against a model of stock's own scan.
 mod args;
-/// What a hostile or broken peer can do to the daemon.
-mod attack;
 /// Single jobs of our client: results, failures, fallback.
 mod client;
 /// The inputs that fuzzing has kept.
@@ -26,10 +24,14 @@ mod environment;
 mod failures;
 /// Host lists: what they mean, where they come from, what is wrong with them.
 mod hosts;
+/// What a hostile or broken peer can do to the daemon; much more of it is in `attack`, a test of its own.
+mod hostile;
 /// One job on standard input and output.
 mod inetd;
 /// `^C` and signals.
 mod interrupt;
+/// Who is killed, and when.
+mod kill;
 /// The daemon's log: the system's log daemon, and the line of every kind of job.
 mod logs;
 /// `lsdistcc` beside stock's.

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use distcc::wire::Version;
 
-use crate::util::{Workspace, explain};
+use crate::util::{Workspace, explain, stub};
 
 /// Source and object of a job.
 pub struct Payload {
@@ -52,11 +52,7 @@ impl Stub {
         let dir = workspace.path("stub");
         fs::create_dir(&dir).unwrap();
         let output = workspace.path("stub-output");
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bench/stub.c");
-        let mut compile = workspace.command("gcc");
-        compile.args(["-O2", "-static", "-nostdlib", "-fno-stack-protector", "-fno-pic", "-no-pie"]);
-        compile.arg(format!("-DOBJECT=\"{}\"", output.display())).arg(source).arg("-o").arg(dir.join("gcc"));
-        must(&mut compile);
+        stub::build(workspace, &dir.join("gcc"), Some(&output));
         Stub { dir, output }
     }
 

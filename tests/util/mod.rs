@@ -15,8 +15,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub mod include_server;
+pub mod net;
 pub mod peer;
 pub mod shell;
+pub mod stub;
 
 /// Our binary.
 pub const OURS: &str = env!("CARGO_BIN_EXE_distcc");
@@ -99,6 +101,8 @@ impl Workspace {
     pub fn script(&self, path: &str, text: &str) -> PathBuf {
         let path = self.path(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
+        // It may be a link to the program under test.
+        let _ = fs::remove_file(&path);
         // By another process: while this one had it open for writing, a fork of another test's thread would have it open,
         // too, and nobody could execute it ("Text file busy").
         let mut shell = Command::new("/bin/sh");
@@ -282,6 +286,11 @@ impl Daemon {
         self.child.id()
     }
 
+    /// Where it logs to.
+    pub fn log_path(&self) -> &Path {
+        &self.log
+    }
+
     /// Everything it has logged.
     pub fn log(&self) -> String {
         let mut text = Vec::new();
@@ -337,7 +346,9 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the daemon's log:\n{}", self.log());
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!("the daemon's log:\n{}", lines[lines.len().saturating_sub(200)..].join("\n"));
         }
         if matches!(self.child.try_wait(), Ok(None)) {
             // The first asks, the second insists.

@@ -1,23 +1,10 @@
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
+use std::io::Write;
+use std::net::TcpStream;
 
 use distcc::wire::Version;
 
 use crate::util::peer::{exchange, request};
 use crate::util::*;
-
-/// Enough of a generator to make the same attack twice (xorshift64*).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % bound
-    }
-}
 
 /// A good job gets its object, whatever else goes on.
 fn serve(workspace: &Workspace, daemon: &Daemon) {
@@ -90,77 +77,6 @@ fn each_bad_input_gets_its_log_line_and_costs_only_its_connection() {
         serve(&workspace, &daemon);
     }
     workspace.assert_clean();
-    daemon.stop();
-}
-
-#[test]
-fn ten_thousand_random_streams_change_nothing() {
-    const STREAMS: usize = 10_000;
-    let workspace = Workspace::new("random");
-    let daemon = Daemon::ours(&workspace, &["--jobs", "2", "--log-level", "notice"]);
-    serve(&workspace, &daemon);
-    let mut random = Random(42);
-    let valid = [
-        request(Version::Plain, &["gcc", "-c", "a.c"], b"int x;\n"),
-        request(Version::Lzo, &["gcc", "-O2", "-c", "a.c", "-o", "a.o"], &b"int x; ".repeat(100)),
-    ];
-    let mut attack = |daemon: &Daemon, count: usize| {
-        for _ in 0..count {
-            let mut bytes: Vec<u8> = match random.below(4) {
-                0 => (0..random.below(200)).map(|_| random.below(256) as u8).collect(),
-                at => valid[at % 2].clone(),
-            };
-            for _ in 0..1 + random.below(3) {
-                match random.below(3) {
-                    _ if bytes.is_empty() => {}
-                    0 => bytes.truncate(random.below(bytes.len())),
-                    1 => {
-                        let at = random.below(bytes.len());
-                        bytes[at] = random.below(256) as u8;
-                    }
-                    _ => {
-                        let at = random.below(bytes.len());
-                        bytes.insert(at, random.below(256) as u8);
-                    }
-                }
-            }
-            let Ok(mut stream) = TcpStream::connect(("127.0.0.1", daemon.port)) else {
-                panic!("nobody listens")
-            };
-            let _ = stream.write_all(&bytes);
-            // Some wait for an answer, some close, some close only one side.
-            match random.below(3) {
-                0 => {}
-                1 => {
-                    let _ = stream.shutdown(Shutdown::Write);
-                }
-                _ => {
-                    let _ = stream.shutdown(Shutdown::Write);
-                    let _ = stream.set_read_timeout(Some(Duration::from_secs(20)));
-                    let mut reply = Vec::new();
-                    let _ = stream.read_to_end(&mut reply);
-                }
-            }
-        }
-    };
-    attack(&daemon, 1000);
-    let workers = children(daemon.pid());
-    let settled = daemon.memory();
-    for _ in 0..STREAMS / 1000 - 1 {
-        attack(&daemon, 1000);
-        serve(&workspace, &daemon);
-    }
-    wait_until("all that was begun has ended", || workspace.leftovers().is_empty());
-    assert_eq!(children(daemon.pid()), workers, "no worker has died");
-    let memory = daemon.memory();
-    eprintln!("memory after 1,000 streams: {settled} kB, after {STREAMS}: {memory} kB");
-    assert!(memory < settled + settled / 4 + 512, "memory grows: {settled} kB, then {memory} kB");
-    for pid in daemon.processes() {
-        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
-        assert!(open < 20, "{open} descriptors are open in {pid}");
-    }
-    let zombies = all_processes().into_iter().filter(|(_, parent)| workers.contains(parent)).count();
-    assert_eq!(zombies, 0, "children are left");
     daemon.stop();
 }
 

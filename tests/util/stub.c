@@ -1,5 +1,6 @@
-/* A compiler that takes no time: copies the file OBJECT, named when this is built, to what follows -o, or to
- * standard output. No C library, so that starting it costs as little as starting anything can. */
+/* A compiler that takes no time: copies the file OBJECT, named when this is built, or else its source (a word that
+ * ends in .i or .ii) to what follows -o, or to standard output. No C library, so that starting it costs as little as
+ * starting anything can. */
 
 #include <stddef.h>
 #include <sys/syscall.h>
@@ -44,7 +45,18 @@ __attribute__((used)) void run(long *stack)
     for (long at = 1; at + 1 < argc; at++)
         if (argv[at][0] == '-' && argv[at][1] == 'o' && argv[at][2] == 0)
             out = call(SYS_openat, AT_FDCWD, (long)argv[at + 1], O_WRONLY_CREAT_TRUNC, 0666);
+#ifdef OBJECT
     in = call(SYS_openat, AT_FDCWD, (long)OBJECT, 0, 0);
+#else
+    in = -1;
+    for (long at = 1; at < argc; at++) {
+        const char *end = argv[at];
+        while (*end)
+            end++;
+        if (end - argv[at] > 3 && end[-1] == 'i' && (end[-2] == '.' || end[-3] == '.'))
+            in = call(SYS_openat, AT_FDCWD, (long)argv[at], 0, 0);
+    }
+#endif
     if (in < 0 || out < 0)
         leave(1);
     while ((count = call(SYS_sendfile, out, in, 0, 1 << 30)) > 0)
