@@ -22,10 +22,10 @@ mod differential;
 mod environment;
 /// Every kind of trouble with hosts: how it ends, what is said, who is left alone.
 mod failures;
-/// Host lists: what they mean, where they come from, what is wrong with them.
-mod hosts;
 /// What a hostile or broken peer can do to the daemon; much more of it is in `attack`, a test of its own.
 mod hostile;
+/// Host lists: what they mean, where they come from, what is wrong with them.
+mod hosts;
 /// One job on standard input and output.
 mod inetd;
 /// `^C` and signals.
