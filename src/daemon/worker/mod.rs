@@ -8,6 +8,7 @@
 mod admission;
 mod jobs;
 mod memory;
+mod superior;
 
 use std::collections::HashMap;
 use std::io;
@@ -23,21 +24,19 @@ use crate::daemon::access::Access;
 use crate::daemon::answer::Answers;
 use crate::daemon::compilers::Compilers;
 use crate::daemon::connection::{Connection, Next};
-use crate::daemon::ending;
-use crate::daemon::grants::{Grants, JobId};
+use crate::daemon::grants::Grants;
 use crate::daemon::job::{self, Compile};
 use crate::daemon::limits::{self, Complaints, Connections};
 use crate::daemon::manager::{MAX_LISTENERS, Manager};
-use crate::daemon::message::{self, Report, ToSupervisor, ToWorker};
 use crate::daemon::outcome::Outcome;
 use crate::daemon::specs::Specs;
 use crate::daemon::stream::{Peer, Stream};
 use crate::daemon::workplace::Workplaces;
-use crate::logging;
-use crate::sys::file::{self, Readiness};
 use crate::sys::process::{self, Pid};
 use crate::sys::signal::{Signal, SignalPipe};
 use crate::sys::splice::Splicer;
+
+use superior::{Superior, Task};
 
 /// What all workers of a daemon know.
 #[derive(Debug)]
@@ -121,23 +120,6 @@ pub struct End {
     pub exit_code: u8,
     /// What told it to.
     pub signal: Option<Signal>,
-}
-
-/// Who says which job may compile, and when to end.
-enum Superior<'a> {
-    /// The supervisor, at the end of this line.
-    Supervisor(OwnedFd),
-    /// Nobody: the only process there is, with a slot of its own.
-    Nobody(Grants, Task<'a>),
-}
-
-/// What the only process there is has to do.
-#[derive(Clone, Copy)]
-enum Task<'a> {
-    /// One job.
-    Once,
-    /// Whatever comes.
-    Serve(&'a Manager),
 }
 
 struct Worker<'a> {
@@ -255,14 +237,6 @@ impl<'a> Worker<'a> {
         Ok(self.end)
     }
 
-    /// The next job to compile, where nobody else says which.
-    fn own_grant(&mut self) -> Option<u32> {
-        match &mut self.superior {
-            Superior::Supervisor(_) => None,
-            Superior::Nobody(grants, _) => grants.grant_next(|| false).map(|id| id.job),
-        }
-    }
-
     fn timeout(&self) -> Option<Duration> {
         if !self.unfinished.is_empty() {
             return Some(Duration::ZERO);
@@ -279,100 +253,6 @@ impl<'a> Worker<'a> {
     fn again(&mut self, token: Token) {
         if !self.unfinished.contains(&token) {
             self.unfinished.push(token);
-        }
-    }
-
-    fn signals(&mut self) -> io::Result<()> {
-        while let Some(signal) = self.signals.next() {
-            match (&self.superior, signal) {
-                (_, Signal::CHLD) => {}
-                (Superior::Supervisor(_), Signal::HUP) => logging::reopen(),
-                // A terminal's ^C or a service manager's TERM reaches every process; the supervisor's word follows.
-                (Superior::Supervisor(_), _) => {}
-                (Superior::Nobody(_, Task::Once), _) => {
-                    self.stop();
-                    self.end = End { exit_code: 128 + signal.number() as u8, signal: Some(signal) };
-                }
-                (Superior::Nobody(_, Task::Serve(manager)), Signal::HUP) => ending::reopen_log(manager),
-                (Superior::Nobody(_, Task::Serve(manager)), _) => {
-                    let end = self.end.signal.is_some();
-                    ending::announce(signal, end, manager);
-                    self.end.signal.get_or_insert(signal);
-                    if end {
-                        self.stop();
-                    } else {
-                        self.drain();
-                    }
-                }
-            }
-        }
-        while let Some((pid, status)) = process::try_wait_any() {
-            if let Some(id) = self.children.remove(&pid) {
-                self.child_ended(id, status);
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads what the supervisor says.
-    fn orders(&mut self) -> io::Result<Next> {
-        let mut packet = [0; message::MAX_LEN];
-        loop {
-            let Superior::Supervisor(line) = &self.superior else { return Ok(Next::Keep) };
-            let len = match file::receive_message(line.as_fd(), &mut packet) {
-                Ok(0) => return Ok(self.stop()),
-                Ok(len) => len,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Next::Keep),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => return Ok(self.stop()),
-            };
-            match ToWorker::decode(&packet[..len]) {
-                Some(ToWorker::Grant(id)) => self.granted(id),
-                Some(ToWorker::Drain) => self.drain(),
-                Some(ToWorker::Stop) => return Ok(self.stop()),
-                None => log::error!("unknown message from the supervisor"),
-            }
-        }
-    }
-
-    /// Ends at once: dropping a connection's job kills its compiler and removes its directory.
-    fn stop(&mut self) -> Next {
-        self.listeners.clear();
-        self.connections.clear();
-        Next::Close
-    }
-
-    /// For the statistics, if there are any.
-    fn report(&mut self, report: impl FnOnce() -> Report) {
-        if self.policy.report {
-            self.say(ToSupervisor::Report(report()));
-        }
-    }
-
-    fn say(&mut self, message: ToSupervisor) {
-        let line = match &mut self.superior {
-            Superior::Supervisor(line) => line,
-            Superior::Nobody(grants, _) => {
-                let own = |job| JobId { worker: 0, job };
-                match message {
-                    ToSupervisor::Want(job, client) => grants.want(own(job), client),
-                    ToSupervisor::GiveBack(job) => grants.give_back(own(job)),
-                    ToSupervisor::Runs(..) | ToSupervisor::Report(_) => {}
-                }
-                return;
-            }
-        };
-        let packet = message.encode();
-        loop {
-            match file::send_message(line.as_fd(), &packet) {
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    // The supervisor only reads, so this is soon over.
-                    let _ = file::wait_ready(line.as_fd(), Readiness::Write, Duration::from_secs(1));
-                }
-                // Gone: the event loop notices it.
-                _ => return,
-            }
         }
     }
 
