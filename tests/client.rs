@@ -474,3 +474,38 @@ fn localhost_in_the_list_is_this_machine() {
     assert!(object(&workspace, "a.o").is_some());
     assert!(workspace.path("top/lock/cpu_localhost_0").exists());
 }
+
+/// `script` gives a command a terminal; then gcc alone and both halves of a distributed compile use colours, unless the
+/// user says otherwise.
+#[test]
+fn messages_are_coloured_on_a_terminal() {
+    let workspace = Workspace::new("colour");
+    workspace.write("warn.c", "#warning first\nint f(void) { int unused; return 0; }\n");
+    let daemon = Daemon::ours(&workspace, &[]);
+    let shown = |client: &str, options: &str, variable: (&str, &str)| {
+        let compile = format!(
+            "{client} gcc -fno-diagnostics-show-caret -fdiagnostics-urls=never -Wall {options} -c warn.c"
+        );
+        let mut command = workspace.command("script");
+        command.env("DISTCC_HOSTS", daemon.host()).env("TERM", "xterm").env(variable.0, variable.1);
+        let output = succeed(command.args(["-qec", &compile, "/dev/null"]));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let distcc = workspace.path("bin/distcc");
+    let distcc = distcc.to_str().unwrap();
+    for (options, variable, coloured) in [
+        ("", ("HOME", "/"), true),
+        ("-g -O2", ("HOME", "/"), true),
+        ("-fno-diagnostics-color", ("HOME", "/"), false),
+        ("-fdiagnostics-plain-output", ("HOME", "/"), false),
+        ("", ("GCC_COLORS", ""), false),
+        ("", ("TERM", "dumb"), false),
+    ] {
+        let alone = shown("", options, variable);
+        let object = fs::read(workspace.work().join("warn.o")).unwrap();
+        assert_eq!(shown(distcc, options, variable), alone, "{options} {variable:?}");
+        assert_eq!(fs::read(workspace.work().join("warn.o")).unwrap(), object, "{options} {variable:?}");
+        assert_eq!(alone.contains("\x1b["), coloured, "{options} {variable:?}: {alone}");
+    }
+    daemon.wait_for_jobs("COMPILE_OK", 6);
+}

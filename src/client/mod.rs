@@ -25,6 +25,7 @@ use crate::sys::signal;
 use crate::waiting::Interrupted;
 use crate::wire::{Version, limits};
 
+mod colour;
 mod command;
 mod config;
 mod desk;
@@ -121,7 +122,9 @@ fn compile(command: &CompileCommand) -> Result<WaitStatus, Stop> {
 
 /// What is to become of a command: the first step of a compile, and what `--explain` shows.
 fn judge(command: &CompileCommand) -> Verdict {
-    scan(&command.words())
+    let mut words = command.words().into_owned();
+    colour::add(&mut words);
+    scan(&words)
 }
 
 /// The verdict of the words, and of the environment where that decides too.
