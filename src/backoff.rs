@@ -47,6 +47,11 @@ impl<'a> Backoff<'a> {
         marks
     }
 
+    /// How long a mark counts.
+    pub fn period(&self) -> Duration {
+        self.period
+    }
+
     /// Whether `host` is to be left alone now.
     pub fn is_disliked(&self, host: &Host) -> bool {
         self.counts(&self.of_host(host)) || self.has_refusals && self.counts(&self.of_compiler(host))

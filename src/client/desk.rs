@@ -4,6 +4,7 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::Stop;
 use super::remote::HostFailure;
@@ -139,7 +140,7 @@ impl Desk {
         // Waiting for a server is no use when all are marked; but this machine's own entry alone is no
         // distribution either.
         if hosts.is_empty() {
-            return no_host(why_no_host(&found.source, list));
+            return no_host(why_no_host(&found.source, list, marks.period()));
         }
         let candidates: Vec<Slots> =
             hosts.iter().map(|host| Slots { lock_name: host.lock_name(), count: host.slots }).collect();
@@ -183,13 +184,22 @@ impl Desk {
     }
 }
 
-fn why_no_host(source: &str, list: &HostList) -> String {
-    match list.hosts.len() {
-        0 => match list.problems.first() {
+fn why_no_host(source: &str, list: &HostList, period: Duration) -> String {
+    if list.hosts.is_empty() {
+        return match list.problems.first() {
             None => format!("the host list {source} contains no hosts"),
             Some(problem) => format!("the host list {source} contains no usable host: {problem}"),
-        },
-        1 => format!("the only host, {}, failed recently or is marked down", list.hosts[0].spec),
-        count => format!("all {count} hosts of {source} failed recently or are marked down"),
+        };
     }
+    let which = match list.hosts.as_slice() {
+        [host] => format!("the only host, {}, is", host.spec),
+        hosts => format!("all {} hosts of {source} are", hosts.len()),
+    };
+    if list.hosts.iter().all(|host| host.down) {
+        return format!("{which} marked down");
+    }
+    format!(
+        "{which} left alone, having failed recently, for up to {} s (DISTCC_BACKOFF_PERIOD)",
+        period.as_secs()
+    )
 }
