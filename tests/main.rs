@@ -18,6 +18,8 @@ mod corpus;
 mod daemon;
 /// Hundreds of option sets, with and without distcc in front.
 mod differential;
+/// `distcc --doctor` on good and bad hosts.
+mod doctor;
 /// Environment variables, exit codes, directories; ccache and makepkg.
 mod environment;
 /// Every kind of trouble with hosts: how it ends, what is said, who is left alone.

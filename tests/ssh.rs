@@ -162,6 +162,24 @@ fn dropbear_carries_jobs_too() {
     wait_until("no dbclient is left", || clients_left(&workspace).is_empty());
 }
 
+#[test]
+fn the_doctor_goes_through_ssh() {
+    let workspace = Workspace::new("ssh-doctor");
+    let Some(server) = ShellServer::start(&workspace, Shell::OpenSsh) else { return };
+    let remote = remote_server(&workspace, Kind::Ours);
+    let mut command = workspace.distcc("");
+    command.env("DISTCC_SSH", &server.client).args(["--doctor", &format!("@127.0.0.1:{remote},lzo")]);
+    let output = run(&mut command);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("the same as here"), "{}", explain(&output));
+    let mut command = workspace.distcc("");
+    command.env("DISTCC_SSH", &server.client).args(["--doctor", "@127.0.0.1:/no/such/distccd"]);
+    let output = run(&mut command);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text.contains("/no/such/distccd") && text.contains("name it"), "{text}");
+}
+
 /// Each failure is one line of ours with the words of ssh in it, and a local compile.
 #[test]
 fn failures_are_told_in_the_words_of_ssh() {

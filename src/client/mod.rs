@@ -30,6 +30,7 @@ mod command;
 mod config;
 mod desk;
 mod discrepancy;
+mod doctor;
 mod explain;
 mod gather;
 mod include_server;

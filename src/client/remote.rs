@@ -14,7 +14,7 @@ use crate::sys::process::WaitStatus;
 use crate::waiting::{self, Interrupted, retry};
 use crate::wire::lzo::{self, Encoder};
 use crate::wire::reply::{Decoder, Event, Part};
-use crate::wire::{self, Version, limits, request};
+use crate::wire::{self, Version, limits, probe, request};
 
 /// What a server answered.
 #[derive(Debug, Default)]
@@ -167,6 +167,28 @@ impl Connection {
         }
         request::patch_source_len(&mut head[..start], compressed as u32);
         self.send_gathered(Gather::new(head, &[]))
+    }
+
+    /// Sends a request as it is and reads the start of what comes back, at most [`probe::START`] bytes.
+    pub fn ask(&mut self, request: &[u8]) -> Result<Vec<u8>, Failure> {
+        // A server that does not know the protocol closes without reading on.
+        if let Err(Failure::Interrupted(interrupted)) = self.send_gathered(Gather::new(request.to_vec(), &[]))
+        {
+            return Err(interrupted.into());
+        }
+        let mut start = std::mem::take(&mut self.early);
+        let mut buffer = [0; probe::START];
+        while start.len() < probe::START {
+            match self.link.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => start.extend_from_slice(&buffer[..count]),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => drop(self.wait(true, false)?),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => waiting::check()?,
+                Err(_) => break,
+            }
+        }
+        start.truncate(probe::START);
+        Ok(start)
     }
 
     /// Sends a request whatever its pieces.

@@ -23,6 +23,8 @@ Options:
   --help          this text
   --version       version, protocols, default port
   --show-hosts    the hosts in use, one per line
+  --doctor [HOST...]
+                  test these hosts, or those in use, and say what to do
   -j              how many jobs they take together
   --explain COMPILER ARGS...
                   where that would be compiled, why, and what a server would get
@@ -60,6 +62,7 @@ pub fn own_option(args: &[OsString]) -> Option<Ending> {
             console::err(format_args!("distcc: --explain: missing compiler\nTry 'distcc --help'.\n"));
             Some(ExitCode::BadArguments.into())
         }
+        "--doctor" => Some(super::doctor::run(&args[1..])),
         "--show-hosts" => {
             Some(show_hosts(|list| list.iter().map(|host| format!("{}\n", host.spec)).collect()))
         }

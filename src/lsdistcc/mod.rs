@@ -16,6 +16,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::console;
 use crate::program::{self, Ending};
+use crate::wire;
 
 mod options;
 mod probe;
@@ -71,6 +72,9 @@ pub fn main(args: &[OsString]) -> Ending {
     }
 }
 
+/// What stock's test compile compiles.
+const SOURCE: &[u8] = b"int foo(){return 0;}";
+
 /// Look-ups of a list at the same time, and tries for each name.
 const MOST_LOOK_UPS: usize = 32;
 const MOST_TRIES: u32 = 5;
@@ -113,7 +117,7 @@ impl Search {
             false => String::new(),
         };
         let request = match (&options.compiler, options.compile) {
-            (Some(compiler), Some(_)) => probe::request(compiler, options.protocol),
+            (Some(compiler), Some(_)) => wire::probe::request(compiler, options.protocol, SOURCE),
             _ => Vec::new(),
         };
         Ok(Search {

@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 
-use crate::wire::Version;
-use crate::wire::lzo::Encoder;
-use crate::wire::request::encode_head;
+use crate::wire::probe::{START, good_start};
 
 /// How far a probe is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,9 +18,6 @@ pub enum Progress {
     /// It is not.
     Bad,
 }
-
-/// What a good server answers first: its version, and status 0.
-const START: usize = 24;
 
 /// A connection to a server.
 #[derive(Debug)]
@@ -65,7 +60,7 @@ impl Probe {
             request: request.to_vec(),
             sent: 0,
             compile,
-            expected: format!("DONE{protocol:08x}STAT00000000").into_bytes(),
+            expected: good_start(protocol),
             got: Vec::new(),
             reason: "no answer in time".to_owned(),
         })
@@ -127,33 +122,4 @@ impl Probe {
         };
         Ok(Progress::Bad)
     }
-}
-
-/// The test compile of stock (`client.md` section 5.6).
-pub fn request(compiler: &str, protocol: u32) -> Vec<u8> {
-    const SOURCE: &[u8] = b"int foo(){return 0;}";
-    let argv = [compiler, "-c", "hello.c", "-o", "hello.o"];
-    let mut body = Vec::new();
-    match protocol {
-        1 => body.extend_from_slice(SOURCE),
-        _ => Encoder::new().compress(SOURCE, &mut body),
-    }
-    let mut bytes = Vec::new();
-    let version = match protocol {
-        1 => Version::Plain,
-        2 => Version::Lzo,
-        _ => {
-            bytes.extend_from_slice(b"DIST00000003CDIR00000001/ARGC00000005");
-            for word in argv {
-                bytes.extend_from_slice(format!("ARGV{:08x}{word}", word.len()).as_bytes());
-            }
-            let file = format!("NFIL00000001NAME00000008/hello.cFILE{:08x}", body.len());
-            bytes.extend_from_slice(file.as_bytes());
-            bytes.extend_from_slice(&body);
-            return bytes;
-        }
-    };
-    encode_head(version, &argv, body.len() as u32, &mut bytes);
-    bytes.extend_from_slice(&body);
-    bytes
 }

@@ -13,6 +13,7 @@ use std::fmt;
 pub mod include;
 pub mod lzo;
 pub mod path;
+pub mod probe;
 pub mod reply;
 pub mod request;
 #[cfg(test)]
