@@ -45,8 +45,10 @@ fn its_lines_are_those_of_stock() {
         &["no-such-name.invalid"],
         &["-z", "localhost"],
     ] {
-        let theirs = run(lsdistcc(&workspace, Kind::Stock).args(words));
-        let ours = run(lsdistcc(&workspace, Kind::Ours).args(words));
+        // Time enough for a machine that runs all tests at once.
+        let patience = ["-t60", "-c5000", "-k20000"];
+        let theirs = run(lsdistcc(&workspace, Kind::Stock).args(patience).args(words));
+        let ours = run(lsdistcc(&workspace, Kind::Ours).args(patience).args(words));
         if words[0] != "-z" {
             assert_eq!(lines(&ours), lines(&theirs), "{words:?}");
         }
