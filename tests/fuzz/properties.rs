@@ -452,7 +452,8 @@ pub fn server_check(bytes: &[u8]) {
             continue;
         }
         assert!(!starts(word, &HARMFUL) && *word != b"-mllvm", "{} of {command:?}", word.escape_ascii());
-        assert!(!word.is_empty() && !word.contains(&0), "{command:?}");
+        // An empty word can only be a value, which the compiler complains about.
+        assert!(!word.contains(&0), "{command:?}");
         if word.contains(&b'/') {
             assert!(starts(word, &RECORDED) || starts(word, &RECORDED_ELSEWHERE), "{command:?}");
         }
