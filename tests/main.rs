@@ -14,6 +14,8 @@ mod args;
 mod client;
 /// The inputs that fuzzing has kept.
 mod corpus;
+/// Thousands of connections that do nothing.
+mod crowd;
 /// Starting, serving and ending of our daemon.
 mod daemon;
 /// Hundreds of option sets, with and without distcc in front.
