@@ -560,14 +560,14 @@ mod tests {
         }
         stats.denied();
         for (name, value) in [
-            ("dcc_tcp_accept", 79),
+            ("dcc_tcp_accept", 92),
             ("dcc_compile_ok", 1),
             ("dcc_compile_error", 2),
             ("dcc_compile_timeout", 3),
             ("dcc_cli_disconnect", 4),
             ("dcc_rej_bad_req", 5),
             ("dcc_rej_overload", 9),
-            ("dcc_other", 6 + 7 + 8 + 10 + 11),
+            ("dcc_other", 6 + 7 + 8 + 10 + 11 + 13),
             ("dcc_max_kids", 7),
             // Not before the slot is complete.
             ("dcc_num_compiles1", 0),
@@ -580,9 +580,10 @@ mod tests {
             "distccd_jobs_total{result=\"refused\"} 45",
             "distccd_refusals_total{reason=\"address\"} 1",
             "distccd_refusals_total{reason=\"busy\"} 9",
-            "distccd_compile_seconds_total 0.390",
-            "distccd_received_bytes_total 7800",
-            "distccd_connections_total 79",
+            "distccd_compile_seconds_total 0.455",
+            "distccd_received_bytes_total 9100",
+            "distccd_jobs_total{result=\"lost\"} 13",
+            "distccd_connections_total 92",
             "distccd_connections 0",
             "distccd_slots_in_use 2",
             "distccd_jobs_waiting 3",
