@@ -15,6 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use util::include_server::{IncludeServer, Mood};
 use util::*;
 
 /// One of `tests/projects`.
@@ -106,7 +107,11 @@ impl Project {
             let way = format!("{} with {client:?} client, {daemon:?} daemon{option}, {opt}", self.name);
             let remote = workspace.path("remote");
             let hosts = format!("{}/4{option}", daemon_process.host());
-            let setting = [("DISTCC_HOSTS", hosts.as_str()), ("DISTCC_FALLBACK", "0")];
+            let mut setting = vec![("DISTCC_HOSTS", hosts.as_str()), ("DISTCC_FALLBACK", "0")];
+            let include_server =
+                option.contains("cpp").then(|| IncludeServer::new(&workspace.path("include"), Mood::Right));
+            let socket = include_server.as_ref().map(|server| server.socket.display().to_string());
+            setting.extend(socket.as_ref().map(|socket| ("INCLUDE_SERVER_PORT", socket.as_str())));
             build(&remote, &format!("{} {compiler}", program.display()), &setting);
             // Stock writes `x.d` for `-MMD -o dir/x.o` into the wrong directory (reference users.md), so only
             // ours are compared.
@@ -114,6 +119,11 @@ impl Project {
             // What ran remotely is proven by the daemon's own lines.
             daemon_process.wait_for_jobs("COMPILE_OK", count - self.local);
             assert_eq!(daemon_process.jobs(""), count - self.local, "{way}: {}", daemon_process.log());
+            // Nothing was preprocessed here.
+            if let Some(server) = include_server {
+                assert_eq!(server.questions().len(), count - self.local, "{way}");
+                fs::remove_dir_all(workspace.path("include")).unwrap();
+            }
             eprintln!("{way}: {count} objects, all equal");
             fs::remove_dir_all(&remote).unwrap();
             drop(daemon_process);
@@ -174,6 +184,14 @@ fn lua_with_debug_information() {
 #[test]
 fn lua_lzo() {
     LUA.compare(PLAIN, &["objects"], &LZO_WAYS);
+}
+
+#[test]
+fn lua_with_preprocessing_servers() {
+    let ways = [(Kind::Ours, Kind::Ours, ",cpp,lzo"), (Kind::Ours, Kind::Stock, ",cpp,lzo")];
+    LUA.compare(PLAIN, &["check"], &ways);
+    // The server's compiler sees the sources themselves, so this is a plain gcc's debug information.
+    LUA.compare(("-O1 -g", ""), &["objects"], &ways[..1]);
 }
 
 #[test]

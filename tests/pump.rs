@@ -215,3 +215,196 @@ fn what_differs_is_known_and_therefore_not_sent() {
     assert_eq!(table(&local), table(&remote));
     assert!(!String::from_utf8_lossy(&remote).contains("distccd_"), "the server's directory shows");
 }
+
+/// Both programs of stock: their client with our daemon, our client with their daemon.
+#[test]
+fn stock_programs_understand_ours() {
+    let Some(_) = stock("distcc") else { return };
+    let project = Project::new("interop");
+    let workspace = &project.workspace;
+    let ours = daemon(workspace);
+    let Some(theirs) = Daemon::stock(workspace, &["--enable-tcp-insecure"]) else { return };
+    let server = IncludeServer::new(&workspace.path("is"), Mood::LineDirectives);
+    for (client, daemon) in [(Kind::Stock, &ours), (Kind::Ours, &theirs), (Kind::Stock, &theirs)] {
+        for words in [
+            &["gcc", "-c", "src/main.c", "-O2", "-MMD"][..],
+            &["gcc", "-c", "src/main.c", "-MD", "-MT", "x"],
+            &["g++", "-c", "src/t.cc", "-O1"],
+        ] {
+            let [local, remote] = project.both(&mut project.pump(client, daemon, &server), words);
+            let what = format!("{client:?} to port {}: {words:?}", daemon.port);
+            assert_eq!(remote.status, Some(0), "{what}");
+            assert!(local.object == remote.object, "{what}: the objects differ");
+            let names = |text: Option<String>| {
+                let text = text.unwrap_or_default().replace("\\\n", " ");
+                text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+            };
+            assert_eq!(names(remote.dependencies), names(local.dependencies), "{what}");
+        }
+        // An error comes from the local compile, and counts for nobody.
+        workspace.write("src/wrong.c", "#include \"a.h\"\nint x = y;\n");
+        let mut command = project.pump(client, daemon, &server);
+        command.env_remove("DISTCC_FALLBACK").args(["gcc", "-c", "src/wrong.c", "-o", "o.o"]);
+        let output = run(&mut command);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(!workspace.path("is/discrepancy_counter").exists());
+    }
+    // Each was asked, so none was preprocessed by a client.
+    assert_eq!(server.questions().len(), 12);
+    // With debug information ours maps the root away, whoever asks.
+    let words = ["gcc", "-c", "src/main.c", "-g", "-O1"];
+    let [local, remote] = project.both(&mut project.pump(Kind::Stock, &ours, &server), &words);
+    assert!(local.object == remote.object, "the objects of a stock client differ with -g");
+}
+
+/// What a stock client sends, as bytes: the header of the request that `protocol.md` describes.
+#[test]
+fn a_stock_clients_request_is_as_described() {
+    let Some(_) = stock("distcc") else { return };
+    let workspace = Workspace::new("golden");
+    workspace.write("t.c", "#include \"sub/h.h\"\nint f(void){return H;}\n");
+    workspace.write("sub/h.h", "#define H 7\n");
+    let server = IncludeServer::new(&workspace.path("is"), Mood::Right);
+    let (sender, requests) = std::sync::mpsc::channel();
+    let fake = crate::util::peer::FakeServer::raw(move |stream| {
+        use std::io::{Read, Write};
+
+        let mut decoder = distcc::wire::request::Decoder::new();
+        let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
+        while !decoder.is_complete() {
+            let count = stream.read(&mut buffer).unwrap();
+            assert!(count > 0, "cut short: {}", bytes.escape_ascii());
+            bytes.extend_from_slice(&buffer[..count]);
+            let mut input = &buffer[..count];
+            while decoder.next(&mut input).unwrap().is_some() {}
+        }
+        sender.send(bytes).unwrap();
+        stream
+            .write_all(b"DONE00000003STAT00000000SERR00000000SOUT00000000DOTO00000007\x14OBJ\x11\0\0")
+            .unwrap();
+        stream.write_all(b"DOTD00000015\x22t.o: t.c sub/h.h\n\x11\0\0").unwrap();
+    });
+    let send = |kind: Kind| {
+        let mut client = workspace.client(kind, &format!("{},cpp,lzo", fake.host()));
+        client.env("INCLUDE_SERVER_PORT", &server.socket).env("DISTCC_FALLBACK", "0");
+        succeed(client.args(["gcc", "-c", "t.c", "-o", "t.o", "-MMD"]));
+        assert_eq!(fs::read(workspace.work().join("t.o")).unwrap(), b"OBJ", "{kind:?}");
+        assert_eq!(
+            fs::read_to_string(workspace.work().join("t.d")).unwrap(),
+            "t.o: t.c sub/h.h\n",
+            "{kind:?}"
+        );
+        String::from_utf8_lossy(&requests.recv().unwrap()).into_owned()
+    };
+    let (theirs, ours) = (send(Kind::Stock), send(Kind::Ours));
+    let work = workspace.work();
+    let directory = work.to_str().unwrap();
+    let start = |request: &str| request.split("ARGC").next().unwrap().to_owned();
+    assert_eq!(start(&theirs), format!("DIST00000003CDIR{:08x}{directory}", directory.len()));
+    assert_eq!(start(&ours), start(&theirs));
+    // The files come from one include server, and so in the same bytes and order.
+    let files = |request: &str| request[request.find("NFIL").unwrap()..].to_owned();
+    assert_eq!(files(&ours), files(&theirs));
+    assert!(files(&theirs).contains(&format!("NAME{:08x}{directory}/t.cFILE", directory.len() + 4)));
+    assert!(files(&theirs).contains("/forcing_technique_271828FILE00000000"));
+    assert!(theirs.contains("ARGV00000003-MTARGV00000003t.o"), "{theirs}");
+}
+
+/// Whatever is wrong with the include server: the file is preprocessed here, the same host compiles it, and only a
+/// verbose client says why.
+#[test]
+fn without_an_answer_the_file_is_preprocessed_here() {
+    let project = Project::new("ladder");
+    let workspace = &project.workspace;
+    let daemon = daemon(workspace);
+    let host = format!("{},cpp,lzo", daemon.host());
+    let words = ["gcc", "-c", "src/main.c", "-O2"];
+    let mut jobs = 0;
+    let mut check = |says: &str, more: &[&str], change: &dyn Fn(&mut Command)| {
+        let client = || {
+            let mut client = workspace.distcc(&host);
+            change(client.env("DISTCC_FALLBACK", "0"));
+            client
+        };
+        let words = [&words[..], more].concat();
+        let [local, remote] = project.both(&mut client(), &words);
+        assert_eq!(remote.messages, local.messages, "{says}");
+        assert!(remote.object == local.object && local.object.is_some(), "{says}: the objects differ");
+        jobs += 1;
+        daemon.wait_for_jobs("COMPILE_OK", jobs);
+        let verbose = project.compile(client().env("DISTCC_VERBOSE", "1").args(&words));
+        assert!(verbose.messages.contains(says), "{says}: {}", verbose.messages);
+        assert!(verbose.messages.contains("preprocessing src/main.c locally: "), "{says}");
+        jobs += 1;
+        daemon.wait_for_jobs("COMPILE_OK", jobs);
+    };
+    check("INCLUDE_SERVER_PORT is not set", &[], &|_| ());
+    let long = format!("/{}/socket", "x".repeat(200));
+    for socket in ["/no/such/socket", &long] {
+        check("cannot be asked", &[], &|client| {
+            client.env("INCLUDE_SERVER_PORT", socket);
+        });
+    }
+    for (mood, says) in [
+        (Mood::Empty, "cannot tell what this source includes"),
+        (Mood::Short, "was closed before"),
+        (Mood::Nonsense, "expected the token ARGC"),
+    ] {
+        let server = IncludeServer::new(&workspace.path(&format!("{mood:?}")), mood);
+        check(says, &[], &|client| {
+            client.env("INCLUDE_SERVER_PORT", &server.socket);
+        });
+        assert_eq!(server.questions().len(), 2);
+    }
+    let server = IncludeServer::new(&workspace.path("right"), Mood::Right);
+    check("CPATH is set", &[], &|client| {
+        client.env("INCLUDE_SERVER_PORT", &server.socket).env("CPATH", workspace.path("tmp"));
+    });
+    // A path that climbs past the root: a local compile stops there, a server has no directory there.
+    let climbing = format!("-I{}", "../".repeat(40));
+    check("it refused the job: distccd: option -I", &[&climbing], &|client| {
+        client.env("INCLUDE_SERVER_PORT", &server.socket);
+    });
+    workspace.assert_clean();
+}
+
+#[test]
+fn discrepancies_end_pump_mode_unless_a_header_has_changed() {
+    let workspace = Workspace::new("discrepancy");
+    let daemon = daemon(&workspace);
+    workspace.write("a.c", "#include \"a.h\"\nint a = A;\n");
+    workspace.write("a.h", "#define A 1\n");
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    let server = IncludeServer::new(&workspace.path("is"), Mood::WithoutHeaders);
+    let counter = workspace.path("is/discrepancy_counter");
+    let compile = |limit: &str, more: &[&str]| {
+        let mut client = workspace.distcc(&format!("{},cpp,lzo", daemon.host()));
+        client.env("INCLUDE_SERVER_PORT", &server.socket).env("DISTCC_MAX_DISCREPANCY", limit);
+        run(client.args(["gcc", "-c", "a.c"]).args(more))
+    };
+    let count = || fs::read_to_string(&counter).unwrap_or_default();
+    for expected in ["@", "@@"] {
+        let output = compile("2", &[]);
+        assert!(output.status.success(), "the local compile decides");
+        assert_eq!(count(), expected);
+        let says_it_ends = stderr(&output).contains("pump mode ends for the rest of this build");
+        assert_eq!(says_it_ends, expected == "@@", "{}", stderr(&output));
+    }
+    assert_eq!(server.questions().len(), 2);
+    let output = compile("2", &[]);
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
+    assert_eq!(
+        (server.questions().len(), count().as_str()),
+        (2, "@@"),
+        "preprocessed here, and so no failure"
+    );
+    fs::remove_file(&counter).unwrap();
+    // The header is younger than the include server.
+    workspace.write("a.h", "#define A 2\n");
+    let output = compile("1", &["-MD"]);
+    assert!(output.status.success());
+    assert_eq!(count(), "");
+    let output = compile("0", &[]);
+    assert_eq!(output.status.code(), Some(101));
+    assert!(stderr(&output).contains("DISTCC_MAX_DISCREPANCY"), "{}", stderr(&output));
+}
