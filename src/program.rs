@@ -45,7 +45,7 @@ pub fn not_built_yet(name: &str) -> Ending {
 /// The text of `--version`; scripts look at its first line and the protocols in its second.
 pub fn version_text(program: &str) -> String {
     format!(
-        "{program} {} {}\n  (protocols 1 and 2) (default port {DEFAULT_PORT})\n  a reimplementation in Rust, wire compatible with distcc 3.4; MIT OR Apache-2.0\n",
+        "{program} {} {}\n  (protocols 1, 2 and 3) (default port {DEFAULT_PORT})\n  a reimplementation in Rust, wire compatible with distcc 3.4; MIT OR Apache-2.0\n",
         env!("CARGO_PKG_VERSION"),
         TRIPLE
     )

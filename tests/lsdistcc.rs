@@ -63,7 +63,7 @@ fn either_server_passes_the_test_compile() {
     let workspace = Workspace::new("lsdistcc-compile");
     for kind in [Kind::Ours, Kind::Stock] {
         let Some(daemon) = Daemon::of_kind(kind, &workspace, &[]) else { continue };
-        for protocol in ["-P1", "-P2"] {
+        for protocol in ["-P1", "-P2", "-P3"] {
             let words = [protocol, "-pgcc", "-l", "-k10000", &format!("-r{}", daemon.port), "127.0.0.1"];
             let output = succeed(lsdistcc(&workspace, Kind::Ours).args(words));
             let text = String::from_utf8(output.stdout).unwrap();
@@ -72,8 +72,9 @@ fn either_server_passes_the_test_compile() {
             assert!(latency.parse::<u32>().is_ok(), "{text}");
         }
     }
-    // The pump protocol, where there is a server for it.
-    if let Some(daemon) = Daemon::stock(&workspace, &[]) {
+    // It goes into the list.
+    for kind in [Kind::Ours, Kind::Stock] {
+        let Some(daemon) = Daemon::of_kind(kind, &workspace, &[]) else { continue };
         let words = ["-P3", "-pgcc", "-k10000", &format!("-r{}", daemon.port), "127.0.0.1"];
         let output = succeed(lsdistcc(&workspace, Kind::Ours).args(words));
         assert_eq!(lines(&output), BTreeSet::from([format!("{},lzo,cpp", daemon.host())]));

@@ -39,6 +39,7 @@ Environment:
 Hosts:
   localhost[/LIMIT]               this machine, without a server
   HOST[:PORT][/LIMIT][,lzo]       a server; [IPV6] in brackets; lzo compresses
+  HOST...,cpp,lzo                 it preprocesses, too (with INCLUDE_SERVER_PORT)
   [USER]@HOST[/LIMIT][:DISTCCD]   a server started through ssh (DISTCC_SSH)
   --randomize, --localslots=N, --localslots_cpp=N
 ";
