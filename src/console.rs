@@ -9,6 +9,12 @@ pub fn out(text: Arguments) -> io::Result<()> {
     out.write_fmt(text).and_then(|()| out.flush())
 }
 
+/// Writes bytes to standard output, names of files above all, which may be no text.
+pub fn out_bytes(bytes: &[u8]) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(bytes).and_then(|()| out.flush());
+}
+
 /// Writes `text` to standard error in one piece, so that lines of parallel jobs do not mix.
 pub fn err(text: Arguments) {
     let line = text.to_string();

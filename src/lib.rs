@@ -7,6 +7,7 @@
 //! multicall                                              name of the program → personality
 //! client    daemon    monitor    lsdistcc                the roles; no role knows another
 //! compiler  hostlist  slots  backoff  state  scratch     tools that touch the world
+//! include                                                the files that a compile reads
 //! topdir    logging   console  waiting  program  environment  closure
 //! wire      args      hosts    exitcode                  knowledge: values in, values out
 //! sys                                                    the kernel; all `unsafe` is here
@@ -23,6 +24,7 @@ pub mod environment;
 pub mod exitcode;
 pub mod hostlist;
 pub mod hosts;
+pub mod include;
 pub mod logging;
 pub mod lsdistcc;
 pub mod monitor;

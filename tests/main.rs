@@ -30,6 +30,8 @@ mod failures;
 mod hostile;
 /// Host lists: what they mean, where they come from, what is wrong with them.
 mod hosts;
+/// The include engine beside `gcc -M` and `clang -M`.
+mod include;
 /// One job on standard input and output.
 mod inetd;
 /// `^C` and signals.

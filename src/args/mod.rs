@@ -14,15 +14,17 @@ mod language;
 mod local;
 mod options;
 mod parse;
+mod preprocessing;
 mod pump;
 mod response;
 mod scan;
 mod strip;
 
 pub use check::{FindSpecs, Refusal, Root, ServerJob, check, check_in, check_with_specs};
-pub use language::{Language, looks_like_file};
+pub use language::{Language, base_name, looks_like_file};
 pub use local::{Local, LocalSlot, Printable, Reason, printable};
 pub use options::rule;
+pub use preprocessing::{MacroWord, Preinclude, Preprocessing, preprocessing};
 pub use response::expand;
 pub use scan::{Verdict, scan};
 pub use strip::Job;

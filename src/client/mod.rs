@@ -35,6 +35,7 @@ mod explain;
 mod gather;
 mod include_server;
 mod link;
+mod includes;
 mod local;
 mod messages;
 mod preprocess;

@@ -25,6 +25,8 @@ Options:
   --show-hosts    the hosts in use, one per line
   --doctor [HOST...]
                   test these hosts, or those in use, and say what to do
+  --scan-includes COMPILER [COMPILER OPTIONS] ...
+                  the files, links and directories that the compile reads, one per line
   -j              how many jobs they take together
   --explain COMPILER ARGS...
                   where that would be compiled, why, and what a server would get
@@ -68,7 +70,8 @@ pub fn own_option(args: &[OsString]) -> Option<Ending> {
             Some(show_hosts(|list| list.iter().map(|host| format!("{}\n", host.spec)).collect()))
         }
         "-j" => Some(show_hosts(|list| format!("{}\n", list.iter().map(|host| host.slots).sum::<u32>()))),
-        "--scan-includes" | "--show-principal" => {
+        "--scan-includes" => Some(super::includes::scan(&args[1..])),
+        "--show-principal" => {
             Some(program::not_built_yet(&format!("distcc {}", printable(first))))
         }
         _ => None,

@@ -115,13 +115,18 @@ impl Drop for Mapping {
     }
 }
 
-/// Whether `needle` occurs in `haystack`; libc's search is vectorised where it pays.
+/// Whether `needle` occurs in `haystack`.
 pub fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    find(haystack, needle).is_some()
+}
+
+/// Where `needle` is for the first time; libc's search is vectorised where it pays.
+pub fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     // SAFETY: both pointers come with the lengths of the slices they belong to.
     let found = unsafe {
         libc::memmem(haystack.as_ptr().cast(), haystack.len(), needle.as_ptr().cast(), needle.len())
     };
-    !found.is_null()
+    (!found.is_null()).then(|| found.addr() - haystack.as_ptr().addr())
 }
 
 /// Where `byte` is for the first time; libc's search is vectorised.

@@ -1,0 +1,158 @@
+//! What the compiler says of itself in one situation (its flags, language, directories and environment), asked
+//! once for as long as the compiler and the directories stay what they are.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+
+use super::ask::{self, Question, SearchPath, Subject};
+use super::disk::{Seen, Stamp, look};
+use super::lines::Dialect;
+use super::store::{FileId, Store};
+use super::symbol::{Symbol, Symbols, known};
+use super::table::{MacroRef, State};
+use super::token::Token;
+
+/// One situation.
+pub struct Setup {
+    subject: Subject,
+    settings: Vec<OsString>,
+    /// How characters are read.
+    pub dialect: Dialect,
+    /// The predefined macros, as a file.
+    pub predefined: FileId,
+    /// The macros without definitions.
+    pub builtins: Vec<Symbol>,
+    /// The directories.
+    pub search: SearchPath,
+    /// The same as symbols.
+    pub directories: Vec<Symbol>,
+    /// The directories that the compiler searches by itself.
+    pub defaults: SearchPath,
+    /// Headers that the compiler reads before anything else, as it would write them between `<` and `>`.
+    pub preincluded: Vec<Vec<u8>>,
+    /// C++, in which `and` is an operator.
+    pub cplusplus: bool,
+    /// clang, which names files by inode and looks for the next ones in its own way.
+    pub clang: bool,
+    /// Answers so far.
+    pub answers: HashMap<Question, Option<i64>>,
+    compiler: Seen,
+    checked: Vec<(std::path::PathBuf, Option<(u64, u64)>)>,
+}
+
+impl Setup {
+    /// Asks the compiler.
+    pub fn ask(
+        subject: Subject,
+        settings: Vec<OsString>,
+        search: &[OsString],
+        store: &mut Store,
+        symbols: &mut Symbols,
+    ) -> Result<Setup, String> {
+        let compiler = look(&subject.program);
+        let account = ask::account(&subject, search, symbols)?;
+        let mut plain = subject.clone();
+        plain.environment.retain(|(name, _)| !DIRECTORY_VARIABLES.iter().any(|variable| name == variable));
+        let (defaults, preincluded) = ask::search(&plain, &settings)?;
+        let predefined = store.add_text(&account.predefined, account.dialect, symbols);
+        let defines = |name: Symbol| store.lexed(predefined).macros.iter().any(|known| known.name == name);
+        let directories =
+            account.search.directories.iter().map(|directory| symbols.intern(directory)).collect();
+        let mut setup = Setup {
+            settings,
+            dialect: account.dialect,
+            predefined,
+            builtins: account.builtins,
+            directories,
+            search: account.search,
+            defaults,
+            preincluded,
+            cplusplus: defines(known::CPLUSPLUS),
+            clang: defines(known::CLANG_MACRO),
+            answers: HashMap::new(),
+            compiler,
+            checked: Vec::new(),
+            subject,
+        };
+        setup.checked = named_directories(&setup.subject, search)
+            .into_iter()
+            .map(|path| {
+                let identity = identity(&path);
+                (path, identity)
+            })
+            .collect();
+        Ok(setup)
+    }
+
+    /// Whether the compiler and the directories named to it are what they were.
+    pub fn is_valid(&self) -> bool {
+        look(&self.subject.program) == self.compiler
+            && self.checked.iter().all(|(path, known)| identity(path) == *known)
+    }
+
+    /// Asks what is not known yet, and on this occasion everything else that files may want to know.
+    pub fn find_answers(
+        &mut self,
+        name: Symbol,
+        argument: &[Token],
+        store: &Store,
+        symbols: &Symbols,
+    ) -> Result<(), String> {
+        let mut wanted = vec![(name, argument.to_vec())];
+        let asks = |name: Symbol| self.builtins.contains(&name);
+        for (name, argument) in store.questions().filter(|(name, _)| asks(*name)) {
+            let question = (*name, argument.clone());
+            if !self.answers.contains_key(&ask::key(*name, argument)) && !wanted.contains(&question) {
+                wanted.push(question);
+            }
+        }
+        self.answers.extend(ask::answers(&self.subject, &self.settings, &wanted, symbols)?);
+        Ok(())
+    }
+
+    /// The macros at the beginning of a unit.
+    pub fn macros<'a>(&'a self, store: &'a Store) -> impl Iterator<Item = (Symbol, State)> + 'a {
+        let predefined = store.lexed(self.predefined).macros.iter().enumerate();
+        let predefined = predefined.map(|(place, known)| {
+            (known.name, State::Defined(MacroRef { file: self.predefined, place: place as u32 }))
+        });
+        predefined.chain(self.builtins.iter().map(|&name| (name, State::Builtin)))
+    }
+}
+
+/// Variables that name directories for headers.
+pub const DIRECTORY_VARIABLES: [&str; 5] =
+    ["CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "OBJC_INCLUDE_PATH", "OBJCPLUS_INCLUDE_PATH"];
+
+fn identity(path: &std::path::Path) -> Option<(u64, u64)> {
+    match look(path) {
+        Seen::Present(Stamp { identity, kind: super::disk::Kind::Directory, .. }) => Some(identity),
+        _ => None,
+    }
+}
+
+/// Everything in words and variables that may be a directory: whether it is there decides what the compiler
+/// searches.
+fn named_directories(subject: &Subject, words: &[OsString]) -> Vec<std::path::PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+    let mut named = Vec::new();
+    let mut add = |bytes: &[u8]| {
+        if !bytes.is_empty() && !bytes.starts_with(b"-") {
+            named.push(subject.cwd.join(std::ffi::OsStr::from_bytes(bytes)));
+        }
+    };
+    for word in words {
+        let word = word.as_bytes();
+        let options = ["-I", "-iquote", "-isystem", "-idirafter", "-iwithprefixbefore", "-iwithprefix"];
+        match options.iter().filter_map(|option| word.strip_prefix(option.as_bytes())).last() {
+            Some(value) => add(value),
+            None => add(word),
+        }
+    }
+    for (name, value) in &subject.environment {
+        if DIRECTORY_VARIABLES.iter().any(|variable| name == variable) {
+            value.as_bytes().split(|&byte| byte == b':').for_each(&mut add);
+        }
+    }
+    named
+}

@@ -1,0 +1,88 @@
+//! Lexed files, each once for as long as it does not change.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher};
+use std::sync::Arc;
+
+use super::directive::{Lexed, Macro, lex};
+use super::disk::Stamp;
+use super::lines::Dialect;
+use super::symbol::{Symbol, Symbols};
+use super::table::MacroRef;
+
+/// A lexed file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FileId(u32);
+
+/// What is known of the file at a path.
+struct Known {
+    stamp: Stamp,
+    file: FileId,
+    hash: u128,
+}
+
+/// All of them.
+#[derive(Default)]
+pub struct Store {
+    files: Vec<Arc<Lexed>>,
+    by_path: HashMap<(Symbol, Dialect), Known>,
+}
+
+impl Store {
+    /// The file that is at a path, if it is still what was lexed.
+    pub fn find(&self, path: Symbol, dialect: Dialect, stamp: &Stamp) -> Option<FileId> {
+        self.by_path.get(&(path, dialect)).filter(|known| known.stamp == *stamp).map(|known| known.file)
+    }
+
+    /// Lexes a file. What it was before is kept for the units that are at work with it.
+    pub fn add(
+        &mut self,
+        path: Symbol,
+        dialect: Dialect,
+        stamp: Stamp,
+        bytes: &[u8],
+        symbols: &mut Symbols,
+    ) -> FileId {
+        let file = self.add_text(bytes, dialect, symbols);
+        self.by_path.insert((path, dialect), Known { stamp, file, hash: hash(bytes) });
+        file
+    }
+
+    /// The hash of a file's content; 0 if it is not known.
+    pub fn hash(&self, path: Symbol, dialect: Dialect) -> u128 {
+        self.by_path.get(&(path, dialect)).map_or(0, |known| known.hash)
+    }
+
+    /// Lexes text that is no file.
+    pub fn add_text(&mut self, bytes: &[u8], dialect: Dialect, symbols: &mut Symbols) -> FileId {
+        let file = FileId(self.files.len() as u32);
+        self.files.push(Arc::new(lex(bytes, dialect, symbols)));
+        file
+    }
+
+    /// A file's directives.
+    pub fn lexed(&self, file: FileId) -> &Arc<Lexed> {
+        &self.files[file.0 as usize]
+    }
+
+    /// A macro's definition.
+    pub fn definition(&self, at: MacroRef) -> &Macro {
+        &self.lexed(at.file).macros[at.place as usize]
+    }
+
+    /// Every question in every file.
+    pub fn questions(&self) -> impl Iterator<Item = &(Symbol, Vec<super::token::Token>)> {
+        self.files.iter().flat_map(|file| &file.questions)
+    }
+}
+
+/// Of content, in two halves with different beginnings.
+fn hash(bytes: &[u8]) -> u128 {
+    let half = |salt: u8| {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u8(salt);
+        hasher.write(bytes);
+        u128::from(hasher.finish())
+    };
+    half(0) << 64 | half(1)
+}

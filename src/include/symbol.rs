@@ -1,0 +1,190 @@
+//! Spellings as numbers: equal tokens have equal symbols, and a macro table is an array.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A spelling, interned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Symbol(u32);
+
+impl Symbol {
+    /// Its place in arrays that are indexed by symbols.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// All spellings met so far.
+pub struct Symbols {
+    numbers: HashMap<Arc<[u8]>, Symbol>,
+    spellings: Vec<Arc<[u8]>>,
+}
+
+impl Symbols {
+    /// Holds the known spellings, so that their constants are true.
+    pub fn new() -> Symbols {
+        let mut symbols = Symbols { numbers: HashMap::new(), spellings: Vec::new() };
+        for (at, spelling) in KNOWN.iter().enumerate() {
+            let symbol = symbols.intern(spelling.as_bytes());
+            debug_assert_eq!(symbol.index(), at, "{spelling} stands twice");
+        }
+        symbols
+    }
+
+    /// The symbol of a spelling.
+    pub fn intern(&mut self, spelling: &[u8]) -> Symbol {
+        if let Some(&symbol) = self.numbers.get(spelling) {
+            return symbol;
+        }
+        let symbol =
+            Symbol(u32::try_from(self.spellings.len()).expect("memory ends before four billion names"));
+        let spelling: Arc<[u8]> = spelling.into();
+        self.numbers.insert(Arc::clone(&spelling), symbol);
+        self.spellings.push(spelling);
+        symbol
+    }
+
+    /// The spelling of a symbol.
+    pub fn spelling(&self, symbol: Symbol) -> &[u8] {
+        &self.spellings[symbol.index()]
+    }
+
+    /// The same, to be kept while others are added.
+    pub fn shared_spelling(&self, symbol: Symbol) -> &Arc<[u8]> {
+        &self.spellings[symbol.index()]
+    }
+
+    /// Those added since there were `count`.
+    pub fn since(&self, count: usize) -> impl Iterator<Item = Symbol> + use<> {
+        (count as u32..self.spellings.len() as u32).map(Symbol)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.spellings.len()
+    }
+}
+
+impl Default for Symbols {
+    fn default() -> Symbols {
+        Symbols::new()
+    }
+}
+
+macro_rules! known {
+    ($($name:ident = $spelling:literal,)*) => {
+        const KNOWN: &[&str] = &[$($spelling),*];
+        /// Spellings that the engine knows by constants.
+        #[allow(missing_docs)]
+        pub mod known {
+            use super::Symbol;
+            #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
+            enum Place { $($name),* }
+            $(pub const $name: Symbol = Symbol(Place::$name as u32);)*
+        }
+    };
+}
+
+known! {
+    EMPTY = "",
+    HASH = "#",
+    PASTE = "##",
+    OPEN = "(",
+    CLOSE = ")",
+    COMMA = ",",
+    ELLIPSIS = "...",
+    LESS = "<",
+    GREATER = ">",
+    COLON = ":",
+    QUESTION = "?",
+    PLUS = "+",
+    MINUS = "-",
+    STAR = "*",
+    SLASH = "/",
+    PERCENT = "%",
+    AND = "&",
+    OR = "|",
+    XOR = "^",
+    NOT = "!",
+    COMPLEMENT = "~",
+    AND_AND = "&&",
+    OR_OR = "||",
+    EQUAL = "==",
+    NOT_EQUAL = "!=",
+    LESS_EQUAL = "<=",
+    GREATER_EQUAL = ">=",
+    SHIFT_LEFT = "<<",
+    SHIFT_RIGHT = ">>",
+    WORD_AND = "and",
+    WORD_BITAND = "bitand",
+    WORD_BITOR = "bitor",
+    WORD_COMPL = "compl",
+    WORD_NOT = "not",
+    WORD_NOT_EQ = "not_eq",
+    WORD_OR = "or",
+    WORD_XOR = "xor",
+    TRUE = "true",
+    DEFINED = "defined",
+    IF = "if",
+    IFDEF = "ifdef",
+    IFNDEF = "ifndef",
+    ELIF = "elif",
+    ELIFDEF = "elifdef",
+    ELIFNDEF = "elifndef",
+    ELSE = "else",
+    ENDIF = "endif",
+    DEFINE = "define",
+    UNDEF = "undef",
+    INCLUDE = "include",
+    INCLUDE_NEXT = "include_next",
+    IMPORT = "import",
+    EMBED = "embed",
+    PRAGMA = "pragma",
+    ASSERT = "assert",
+    UNASSERT = "unassert",
+    ONCE = "once",
+    PUSH_MACRO = "push_macro",
+    POP_MACRO = "pop_macro",
+    GCC = "GCC",
+    CLANG = "clang",
+    TARGET = "target",
+    OPTIMIZE = "optimize",
+    RESET_OPTIONS = "reset_options",
+    PUSH_OPTIONS = "push_options",
+    POP_OPTIONS = "pop_options",
+    MODULE = "module",
+    EXPORT = "export",
+    VA_ARGS = "__VA_ARGS__",
+    VA_OPT = "__VA_OPT__",
+    OPERATOR_PRAGMA = "_Pragma",
+    FILE = "__FILE__",
+    FILE_NAME = "__FILE_NAME__",
+    BASE_FILE = "__BASE_FILE__",
+    LINE = "__LINE__",
+    COUNTER = "__COUNTER__",
+    DATE = "__DATE__",
+    TIME = "__TIME__",
+    TIMESTAMP = "__TIMESTAMP__",
+    INCLUDE_LEVEL = "__INCLUDE_LEVEL__",
+    HAS_INCLUDE = "__has_include",
+    HAS_INCLUDE_NEXT = "__has_include_next",
+    HAS_EMBED = "__has_embed",
+    HAS_ATTRIBUTE = "__has_attribute",
+    HAS_CPP_ATTRIBUTE = "__has_cpp_attribute",
+    HAS_C_ATTRIBUTE = "__has_c_attribute",
+    HAS_DECLSPEC_ATTRIBUTE = "__has_declspec_attribute",
+    HAS_BUILTIN = "__has_builtin",
+    HAS_CONSTEXPR_BUILTIN = "__has_constexpr_builtin",
+    HAS_FEATURE = "__has_feature",
+    HAS_EXTENSION = "__has_extension",
+    HAS_WARNING = "__has_warning",
+    IS_IDENTIFIER = "__is_identifier",
+    IS_TARGET_ARCH = "__is_target_arch",
+    IS_TARGET_VENDOR = "__is_target_vendor",
+    IS_TARGET_OS = "__is_target_os",
+    IS_TARGET_ENVIRONMENT = "__is_target_environment",
+    BUILDING_MODULE = "__building_module",
+    CPP_MODULES = "__cpp_modules",
+    CPLUSPLUS = "__cplusplus",
+    CLANG_MACRO = "__clang__",
+}

@@ -1,0 +1,124 @@
+//! What is known of each macro at a point of a unit.
+
+use std::collections::HashMap;
+
+use super::store::FileId;
+use super::symbol::{Symbol, known};
+
+/// A definition: its file and its place in the file's list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MacroRef {
+    /// The file with the `#define`.
+    pub file: FileId,
+    /// The place in [`super::directive::Lexed::macros`].
+    pub place: u32,
+}
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is no macro.
+    Undefined,
+    /// It is this macro.
+    Defined(MacroRef),
+    /// A macro of the compiler without a definition, such as `__FILE__` or `__has_include`.
+    Builtin,
+    /// One of several of the above: see [`Table::candidates`].
+    Maybe,
+    /// Nothing is known.
+    Forgotten,
+}
+
+/// All macros of a unit.
+#[derive(Default)]
+pub struct Table {
+    unit: u32,
+    /// By symbol; entries of other units are as good as none.
+    entries: Vec<(u32, State)>,
+    candidates: HashMap<Symbol, Vec<State>>,
+    pushed: HashMap<Symbol, Vec<(State, Vec<State>)>>,
+}
+
+impl Table {
+    /// Forgets everything: a new unit begins.
+    pub fn clear(&mut self) {
+        self.candidates.clear();
+        self.pushed.clear();
+        self.unit = self.unit.wrapping_add(1);
+        if self.unit == 0 {
+            self.entries.clear();
+            self.unit = 1;
+        }
+    }
+
+    /// What a name stands for.
+    pub fn state(&self, name: Symbol) -> State {
+        match self.entries.get(name.index()) {
+            Some(&(unit, state)) if unit == self.unit => state,
+            _ => State::Undefined,
+        }
+    }
+
+    /// What a name may stand for, if that is [`State::Maybe`].
+    pub fn candidates(&self, name: Symbol) -> &[State] {
+        self.candidates.get(&name).map_or(&[], Vec::as_slice)
+    }
+
+    /// `#define` or `#undef`; `certain` if it happens whatever the unknown conditions are.
+    pub fn set(&mut self, name: Symbol, state: State, certain: bool) {
+        let old = self.state(name);
+        if certain || old == state {
+            if old != State::Forgotten || state != State::Undefined || certain {
+                self.put(name, state);
+            }
+            return;
+        }
+        match old {
+            State::Forgotten => return,
+            State::Maybe => {}
+            old => {
+                self.candidates.insert(name, vec![old]);
+            }
+        }
+        let candidates = self.candidates.entry(name).or_default();
+        if !candidates.contains(&state) {
+            candidates.push(state);
+        }
+        self.put(name, State::Maybe);
+    }
+
+    /// Nothing is known of this name any more.
+    pub fn forget(&mut self, name: Symbol) {
+        self.put(name, State::Forgotten);
+    }
+
+    /// `push_macro`.
+    pub fn push(&mut self, name: Symbol, certain: bool) {
+        if !certain {
+            return self.forget(name);
+        }
+        let saved = (self.state(name), self.candidates(name).to_vec());
+        self.pushed.entry(name).or_default().push(saved);
+    }
+
+    /// `pop_macro`.
+    pub fn pop(&mut self, name: Symbol, certain: bool) {
+        if !certain || self.state(name) == State::Forgotten {
+            return self.forget(name);
+        }
+        if let Some((state, candidates)) = self.pushed.get_mut(&name).and_then(Vec::pop) {
+            self.put(name, state);
+            self.candidates.insert(name, candidates);
+        }
+    }
+
+    fn put(&mut self, name: Symbol, state: State) {
+        if name == known::DEFINED {
+            return;
+        }
+        if self.entries.len() <= name.index() {
+            self.entries.resize(name.index() + 1024, (0, State::Undefined));
+        }
+        self.entries[name.index()] = (self.unit, state);
+    }
+}

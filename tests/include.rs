@@ -1,0 +1,420 @@
+//! The include engine beside the compilers' own `-M`: what they read, and nothing that they read less.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use distcc::include::{Closure, Engine, Unable, Unit};
+
+use crate::util::*;
+
+/// A unit for a command in a directory.
+fn unit(cwd: &Path, compiler: &str, words: &[&str]) -> Unit {
+    let argv = std::iter::once(compiler).chain(words.iter().copied()).map(OsString::from).collect();
+    Unit {
+        cwd: cwd.to_owned(),
+        program: PathBuf::from("/usr/bin").join(compiler),
+        argv,
+        environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
+    }
+}
+
+/// The real paths of what the compiler says it reads; `None` if it fails.
+fn compilers_own(unit: &Unit) -> Option<BTreeSet<PathBuf>> {
+    let mut command = Command::new(&unit.program);
+    command.args(&unit.argv[1..]).args(["-M", "-MT", "t", "-w"]).current_dir(&unit.cwd).env_clear();
+    let output = command.envs(unit.environment.iter().cloned()).output().unwrap();
+    if !output.status.success() {
+        println!("{}", String::from_utf8_lossy(&output.stderr));
+        return None;
+    }
+    Some(
+        prerequisites(&output.stdout)
+            .iter()
+            .map(|name| fs::canonicalize(unit.cwd.join(name)).unwrap())
+            .collect(),
+    )
+}
+
+/// The names behind the target of a rule.
+fn prerequisites(rule: &[u8]) -> Vec<PathBuf> {
+    let mut names = vec![Vec::new()];
+    let mut bytes = rule.iter().copied().skip(2).peekable();
+    while let Some(byte) = bytes.next() {
+        match (byte, bytes.peek()) {
+            (b'\\', Some(b'\n')) => names.push(Vec::new()),
+            (b'$', Some(b'$')) => {}
+            (b'\\', Some(&next @ (b' ' | b'#'))) => {
+                names.last_mut().unwrap().push(next);
+                bytes.next();
+            }
+            (b' ' | b'\n', _) => names.push(Vec::new()),
+            _ => names.last_mut().unwrap().push(byte),
+        }
+    }
+    names
+        .into_iter()
+        .filter(|name| !name.is_empty())
+        .map(|name| PathBuf::from(OsString::from_vec(name)))
+        .collect()
+}
+
+fn real(closure: &Closure) -> BTreeSet<PathBuf> {
+    closure.files.iter().map(|file| file.real.clone()).collect()
+}
+
+/// What the engine misses, and what it has too much.
+fn differences(engine: &mut Engine, unit: &Unit) -> Option<(Vec<PathBuf>, Vec<PathBuf>)> {
+    let theirs = compilers_own(unit)?;
+    let ours = real(engine.closure(unit).unwrap_or_else(|Unable(why)| panic!("{:?}: {why}", unit.argv)));
+    Some((theirs.difference(&ours).cloned().collect(), ours.difference(&theirs).cloned().collect()))
+}
+
+/// Lays out files given as one text: each begins with a line `== name`.
+fn lay_out(root: &Path, text: &str) {
+    for file in format!("\n{text}").split("\n== ").skip(1) {
+        let (name, content) = file.split_once('\n').unwrap_or((file, ""));
+        if let Some((name, target)) = name.split_once(" -> ") {
+            fs::create_dir_all(root.join(name).parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink(target, root.join(name)).unwrap();
+            continue;
+        }
+        fs::create_dir_all(root.join(name).parent().unwrap()).unwrap();
+        let content = content.replace("\\r", "\r").replace("\\BOM", "\u{feff}");
+        fs::write(root.join(name), content).unwrap();
+    }
+}
+
+/// Both compilers read exactly what the engine says.
+fn exact(text: &str, words: &[&str]) {
+    exact_with(&["gcc", "clang"], text, words);
+}
+
+fn exact_with(compilers: &[&str], text: &str, words: &[&str]) {
+    let workspace = Workspace::new("include");
+    let root = fs::canonicalize(workspace.path("")).unwrap();
+    lay_out(&root, text);
+    for compiler in compilers {
+        let unit = unit(&root, compiler, words);
+        let Some((missed, extra)) = differences(&mut Engine::new(), &unit) else {
+            panic!("{compiler} {words:?} fails");
+        };
+        assert!(
+            missed.is_empty() && extra.is_empty(),
+            "{compiler} {words:?}: missed {missed:?}, extra {extra:?}"
+        );
+    }
+}
+
+#[test]
+fn names_and_places() {
+    exact(
+        "== a.c\n#include \"sub/b.h\"\n#include <c.h>\n#include \"q.h\"\n#include <after.h>\n#include <sys.h>\n\
+         == sub/b.h\n#include \"d.h\"\n#include \"../e.h\"\n== sub/d.h\n== e.h\n== i/c.h\n#include_next <c.h>\n\
+         == s/c.h\n#include_next <c.h>\n== after/c.h\n== q/q.h\n#include_next <q.h>\n== i/q.h\n\
+         == after/after.h\n== s/sys.h\n== wrong/c.h\n",
+        &["-c", "a.c", "-iquote", "q", "-Ii", "-isystem", "s", "-idirafter", "after", "-Inone"],
+    );
+    exact(
+        "== a.c\n#include <p.h>\n#include <b.h>\n== pre/p/p.h\n== pre/b/b.h\n",
+        &["-c", "a.c", "-iprefix", "pre/", "-iwithprefix", "p", "-iwithprefixbefore", "b", "-nostdinc"],
+    );
+    exact("== a.c\n#include <x.h>\n== root/usr/include/x.h\n", &["-c", "a.c", "--sysroot=root"]);
+    exact(
+        "== a.c\n#include \"a b@~=.h\"\n#include \"\u{e9}.h\"\n#include <x//y.h> // z\n== a b@~=.h\n== \u{e9}.h\n== i/x/y.h\n",
+        &["-c", "a.c", "-Ii"],
+    );
+    exact(
+        "== a.c\n#include \"l.h\"\n#include \"d/m.h\"\n#include \"d/../n.h\"\n== real/l.h\n#include \"o.h\"\n== real/o.h\n== o.h\n== l.h -> real/l.h\n== d -> real/sub\n== real/sub/m.h\n== real/n.h\n== n.h\n",
+        &["-c", "a.c"],
+    );
+}
+
+#[test]
+fn command_line() {
+    let tree = "== a.c\n#ifdef P\n#include \"p.h\"\n#endif\n#include H\n#if F(3) == 4\n#include \"f.h\"\n#endif\n\
+                #ifdef U\n#error\n#endif\n#ifdef M\n#include \"m2.h\"\n#endif\n\
+                == p.h\n== h.h\n== f.h\n== pre.h\n#define P\n#include \"pre2.h\"\n== pre2.h\n== m.h\n#define M\n== m2.h\n== i/x.h\n";
+    exact(
+        tree,
+        &["-c", "a.c", "-DH=\"h.h\"", "-DF(x)=x+1", "-DU", "-UU", "-include", "pre.h", "-imacros", "m.h"],
+    );
+    exact(tree, &["-c", "a.c", "-Wp,-DH=<x.h>,-MD,x.d", "-DF(x)=5", "-I", "i", "-include", "/dev/null"]);
+    exact("== a.x\n#if __cplusplus\n#include \"x.h\"\n#endif\n== x.h\n", &["-c", "-x", "c++", "a.x"]);
+    exact(
+        "== a.m\n#ifdef __OBJC__\n#import \"x.h\"\n#import \"x.h\"\n#endif\n== x.h\n#ifdef X\n#include \"no.h\"\n#endif\n#define X\n== no.h\n",
+        &["-c", "a.m"],
+    );
+}
+
+#[test]
+fn directories_of_the_environment() {
+    let workspace = Workspace::new("include");
+    let root = fs::canonicalize(workspace.path("")).unwrap();
+    lay_out(&root, "== a.c\n#include <x.h>\n#include <y.h>\n== e/x.h\n== c/y.h\n== c/x.h\n");
+    for compiler in ["gcc", "clang"] {
+        let mut unit = unit(&root, compiler, &["-c", "a.c"]);
+        unit.environment.extend([("CPATH".into(), "e".into()), ("C_INCLUDE_PATH".into(), "c".into())]);
+        assert_eq!(differences(&mut Engine::new(), &unit), Some((vec![], vec![])));
+    }
+}
+
+#[test]
+fn lexical_matters() {
+    let tree = "== a.cc\n\\BOM#  include /* x */ \"a.h\" // y\n/* #include \"no.h\"\n*/ /**/ # /*\n*/ include \"b.h\"\n\
+                #incl\\\nude \"c\\\n.h\"\n%:include \"d.h\"\nconst char *r = R\"x(\n#include \"no.h\"\n)\" )x\";\n\
+                int n = 1'000; // '\n#include \"e.h\"\n// \\\n#include \"no.h\"\n\
+                #if 0\nit's no /* literal\n#include \"no.h\"\n*/\n#endif\n#include \"f.h\"\r\n\
+                const char *s = \"/*\"; char c = '\"'; //*\n#include \"g.h\"\n??=include \"no.h\"\n\
+                == a.h\n== b.h\n== c.h\n== d.h\n== e.h\n== f.h\n== g.h\n== no.h\n";
+    let tree = tree.replace("\\r", "\r");
+    exact(&tree, &["-c", "a.cc", "-std=gnu++17"]);
+    exact(
+        "== a.c\n??=include \"a.h\"\n#define X ??/\n1\n#if X\n#include \"b.h\"\n#endif\n== a.h\n== b.h\n",
+        &["-c", "a.c", "-std=c99"],
+    );
+    exact(
+        "== a.c\n#if 1 //**/ 2\n\n#include \"a.h\"\n#else\n#include \"b.h\"\n#endif\n== a.h\n== b.h\n",
+        &["-c", "a.c", "-std=c89"],
+    );
+}
+
+#[test]
+fn once_and_guards() {
+    exact(
+        "== a.c\n#include \"o.h\"\n#include \"./o.h\"\n#include \"l.h\"\n#include \"g.h\"\n#include \"g.h\"\n#include \"p.h\"\n#include \"p.h\"\n\
+         #include __FILE__\n#include \"a.c\"\n\
+         == o.h\n#pragma once\n#ifdef O\n#include \"no.h\"\n#endif\n#define O\n== l.h -> o.h\n\
+         == g.h\n/* c */\n#if !defined(G)\n#define G\n#include \"x.h\"\n#endif // G\n== x.h\n#include \"g.h\"\n\
+         == p.h\n_Pragma(\"once\") \n#ifdef Q\n#include \"no.h\"\n#endif\n#define Q\n== no.h\n"
+            .replace("#include __FILE__\n#include \"a.c\"\n", "#ifndef SELF\n#define SELF\n#include __FILE__\n#endif\n")
+            .as_str(),
+        &["-c", "a.c"],
+    );
+}
+
+#[test]
+fn conditions() {
+    let truths = [
+        "1",
+        "2 - 1 - 0 == 1",
+        "-1 > 0u",
+        "1 ? 1 : (1/0)",
+        "0 || !0 && 1",
+        "(2 || 1/0)",
+        "~0 == -1",
+        "1 << 3 == 8",
+        "-8 >> 1 == -4",
+        "0x7fffffffffffffff + 1ull == 0x8000000000000000",
+        "7 % 4 == 3",
+        "-7 / 2 == -3",
+        "'a' == 97",
+        "'\\n' == 10",
+        "defined X || defined(Y) || 1",
+        "D",
+        "010 == 8",
+        "0b11 == 3",
+        "1 ? -1 : 0u",
+        "(1 ? -1 : 0u) > 0",
+        "(3 & 6) == 2",
+        "(3 | 4 ^ 4) == 3",
+        "L'x' == 120",
+        "undefined_name == 0",
+        "__has_include(\"x.h\")",
+        "!__has_include(<nowhere.h>)",
+        "__has_include(HDR)",
+        "__has_attribute(noreturn)",
+        "defined __has_include",
+        "__INCLUDE_LEVEL__ == 0",
+        "!F(0)",
+        "F (1)",
+        "F\\\n(2)",
+        "!G(,)",
+        "S(1,2,3) == 6",
+        "C(1,2) == 12",
+        "!__has_builtin(__no_such_builtin)",
+    ];
+    let mut text = String::from(
+        "== a.c\n#define D defined __GNUC__\n#define HDR \"x.h\"\n#define F(x) x\n#define G(x,y) x 0 y\n#define S(a, ...) a + T(__VA_ARGS__)\n#define T(a, b) a + b\n#define C(a, b) a##b\n",
+    );
+    for (at, truth) in truths.iter().enumerate() {
+        text.push_str(&format!("#if {truth}\n#include \"t{at}.h\"\n#else\n#include \"no.h\"\n#endif\n"));
+    }
+    text.push_str("== no.h\n== x.h\n");
+    for at in 0..truths.len() {
+        text.push_str(&format!("== t{at}.h\n"));
+    }
+    exact(&text, &["-c", "a.c"]);
+    exact_with(
+        &["gcc"],
+        "== a.c\n#if #machine(x86_64) || #cpu(aarch64)\n#include \"a.h\"\n#endif\n#if #machine(vax)\n#include \"no.h\"\n#endif\n== a.h\n== no.h\n",
+        &["-c", "a.c"],
+    );
+    exact(
+        "== a.cc\n#if true and not false and __cplusplus\n#include \"a.h\"\n#endif\n#if __has_cpp_attribute(nodiscard) >= 201603\n#include \"b.h\"\n#endif\n== a.h\n== b.h\n",
+        &["-c", "a.cc"],
+    );
+    exact(
+        "== a.c\n#if 0\n#elifdef __GNUC__\n#include \"a.h\"\n#elifndef X\n#include \"b.h\"\n#endif\n#warning hm\n== a.h\n== b.h\n",
+        &["-c", "a.c"],
+    );
+}
+
+#[test]
+fn computed_names() {
+    exact(
+        "== a.c\n#define STR(x) #x\n#define XSTR(x) STR(x)\n#define CAT(a, b) a ## b\n#define DIR sub\n#define INC(d, f) <d/f.h>\n\
+         #include XSTR(DIR/x.h)\n#include INC(DIR,y)\n#include XSTR(CAT(z, 1).h)\n#define E()\n#define W \"w.h\"\n#include E() W\n\
+         #define LATE LATER\n#define LATER \"l.h\"\n#include LATE\n== sub/x.h\n== sub/y.h\n== z1.h\n== w.h\n== l.h\n",
+        &["-c", "a.c", "-I."],
+    );
+    exact(
+        "== a.c\n#define X 1\n#pragma push_macro(\"X\")\n#undef X\n#define X 2\n#if X == 2\n#include \"two.h\"\n#endif\n\
+         _Pragma(\"pop_macro(\\\"X\\\")\")\n#if X == 1\n#include \"one.h\"\n#endif\n== one.h\n== two.h\n",
+        &["-c", "a.c"],
+    );
+}
+
+/// Iteration by files that include themselves, as Boost.Preprocessor does it, takes linear time.
+#[test]
+fn iteration_by_self_inclusion() {
+    let mut text = String::from("== a.c\n#define N 0\n#include \"i.h\"\n== i.h\n");
+    for at in 0..150 {
+        text.push_str(&format!(
+            "#{} N == {at}\n#undef N\n#define N {}\n#include \"i{at}.h\"\n#include \"i.h\"\n",
+            if at == 0 { "if" } else { "elif" },
+            at + 1
+        ));
+    }
+    text.push_str("#endif\n");
+    for at in 0..150 {
+        text.push_str(&format!("== i{at}.h\n"));
+    }
+    exact(&text, &["-c", "a.c"]);
+}
+
+/// What cannot be known takes both branches, and says so.
+#[test]
+fn unknown_takes_both() {
+    let workspace = Workspace::new("include");
+    let root = fs::canonicalize(workspace.path("")).unwrap();
+    lay_out(
+        &root,
+        "== a.c\n#if __COUNTER__ % 2\n#include \"a.h\"\n#define H \"x.h\"\n#else\n#include \"b.h\"\n#define H \"y.h\"\n#endif\n#include H\n\
+                    #ifdef A_H\n#include \"c.h\"\n#endif\n#if __LINE__ && 0\n#include \"no.h\"\n#endif\n\
+                    == a.h\n#ifndef A_H\n#define A_H\n#include \"b.h\"\n#endif\n== b.h\n#ifndef B\n#define B\n#include \"a.h\"\n#endif\n== c.h\n== x.h\n== y.h\n== no.h\n",
+    );
+    for compiler in ["gcc", "clang"] {
+        let unit = unit(&root, compiler, &["-c", "a.c"]);
+        let mut engine = Engine::new();
+        let closure = engine.closure(&unit).unwrap();
+        assert!(!closure.exact);
+        let files = real(closure);
+        for name in ["a.h", "b.h", "c.h", "x.h", "y.h"] {
+            assert!(files.contains(&root.join(name)), "{name}");
+        }
+        assert!(!files.contains(&root.join("no.h")));
+    }
+}
+
+/// What the engine cannot do it says.
+#[test]
+fn refusals_have_reasons() {
+    let workspace = Workspace::new("include");
+    let root = fs::canonicalize(workspace.path("")).unwrap();
+    lay_out(
+        &root,
+        "== i.c\n__asm__(\".incbin \\\"x\\\"\");\n== f.c\n#include \"fifo.h\"\n== b.c\n#define A0 1\n#define A B B B B B B B B B B B B B B B B B B B B\n#define B C C C C C C C C C C C C C C C C C C C C\n#define C D D D D D D D D D D D D D D D D D D D D\n#define D E E E E E E E E E E E E E E E E E E E E\n#define E F F F F F F F F F F F F F F F F F F F F\n#define F 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1\n#include A\n\
+                    == m.cc\nimport foo;\n== s.c\n#include \"s.c\"\n#include \"s.c\"\n",
+    );
+    succeed(Command::new("mkfifo").arg(root.join("fifo.h")));
+    let mut engine = Engine::new();
+    for (words, reason) in [
+        (&["-c", "i.c"][..], ".incbin"),
+        (&["-c", "f.c"], "fifo.h is no regular file"),
+        (&["-c", "b.c"], "expand to too much"),
+        (&["-c", "s.c"], "200 files deep"),
+        (&["-c", "none.c"], "no source"),
+        (&["-c", "i.c", "-I-"], "-I-"),
+        (&["-c", "m.cc", "-std=c++20", "-fmodules-ts"], "modules"),
+    ] {
+        let Err(Unable(why)) = engine.closure(&unit(&root, "gcc", words)) else {
+            panic!("{words:?} is done")
+        };
+        assert!(why.contains(reason), "{why}");
+    }
+}
+
+/// A missing header is left to the compiler's own words; when it comes, it is seen, as is any other change.
+#[test]
+fn answers_are_of_now() {
+    let workspace = Workspace::new("include");
+    let root = fs::canonicalize(workspace.path("")).unwrap();
+    lay_out(&root, "== a.c\n#include \"gen.h\"\n#include <late.h>\n== b/late.h\n");
+    let mut engine = Engine::new();
+    let unit = unit(&root, "gcc", &["-c", "a.c", "-Ia", "-Ib"]);
+    let names = |engine: &mut Engine| -> Vec<String> {
+        let files = &engine.closure(&unit).unwrap().files;
+        let own = files.iter().filter(|file| !file.system);
+        own.map(|file| file.name.to_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&mut engine), ["a.c", "b/late.h"]);
+    lay_out(&root, "== gen.h\n#include \"more.h\"\n== more.h\n");
+    assert_eq!(names(&mut engine), ["a.c", "gen.h", "more.h", "b/late.h"]);
+    lay_out(&root, "== a/late.h\n");
+    assert_eq!(names(&mut engine), ["a.c", "gen.h", "more.h", "a/late.h"]);
+    lay_out(&root, "== gen.h\n// nothing\n");
+    assert_eq!(names(&mut engine), ["a.c", "gen.h", "a/late.h"]);
+    fs::remove_file(root.join("gen.h")).unwrap();
+    assert_eq!(names(&mut engine), ["a.c", "a/late.h"]);
+}
+
+/// Links and passed directories are part of the answer.
+#[test]
+fn links_and_directories() {
+    let workspace = Workspace::new("include");
+    let root = fs::canonicalize(workspace.path("")).unwrap();
+    lay_out(
+        &root,
+        "== a.c\n#include \"d/../n.h\"\n#include \"l.h\"\n== real/sub/x\n== real/n.h\n== real/l2.h\n== l.h -> real/l2.h\n== d -> real/sub\n",
+    );
+    let mut engine = Engine::new();
+    let closure = engine.closure(&unit(&root, "gcc", &["-c", "a.c", "-Ireal"])).unwrap();
+    let links: Vec<_> = closure.links.iter().filter(|link| link.path.starts_with(&root)).collect();
+    assert_eq!(links.len(), 2, "{links:?}");
+    assert!(closure.directories.contains(&root.join("real/sub")), "{:?}", closure.directories);
+    assert!(closure.directories.contains(&root.join("real")));
+    assert!(closure.files.iter().any(|file| file.real == root.join("real/n.h")));
+}
+
+/// `distcc --scan-includes` prints the answer by kinds, as stock does.
+#[test]
+fn scan_includes() {
+    let workspace = Workspace::new("include");
+    let root = fs::canonicalize(workspace.path("")).unwrap();
+    lay_out(
+        &root,
+        "== a.c\n#include <stdio.h>\n#include \"l.h\"\n#if __has_include(\"x/../y.h\")\n#endif\n== r.h\n== l.h -> r.h\n== x/z\n== y.h\n== b.c\n__asm__(\".incbin \\\"x\\\"\");\n",
+    );
+    let scan = |words: &[&str]| {
+        let mut command = workspace.distcc("localhost");
+        run(command.current_dir(&root).arg("--scan-includes").args(words))
+    };
+    let output = scan(&["gcc", "-c", "a.c"]);
+    assert!(output.status.success(), "{}", explain(&output));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let has =
+        |kind: &str, name: PathBuf| text.lines().any(|line| line == format!("{kind:9} {}", name.display()));
+    assert!(
+        has("FILE", root.join("a.c")) && has("FILE", root.join("r.h")) && has("FILE", root.join("y.h")),
+        "{text}"
+    );
+    assert!(has("SYMLINK", root.join("l.h")) && has("DIRECTORY", root.join("x")), "{text}");
+    assert!(has("SYSTEMDIR", PathBuf::from("/usr/include")), "{text}");
+    assert!(!text.contains("stdio.h"), "{text}");
+    assert_eq!(scan(&["gcc", "-c", "b.c"]).status.code(), Some(1));
+    assert_eq!(scan(&[]).status.code(), Some(101));
+}
