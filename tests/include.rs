@@ -69,6 +69,8 @@ fn real(closure: &Closure) -> BTreeSet<PathBuf> {
 /// What the engine misses, and what it has too much.
 fn differences(engine: &mut Engine, unit: &Unit) -> Option<(Vec<PathBuf>, Vec<PathBuf>)> {
     let theirs = compilers_own(unit)?;
+    // The null device is no file that has to be sent.
+    let theirs: BTreeSet<_> = theirs.into_iter().filter(|name| name != Path::new("/dev/null")).collect();
     let ours = real(engine.closure(unit).unwrap_or_else(|Unable(why)| panic!("{:?}: {why}", unit.argv)));
     Some((theirs.difference(&ours).cloned().collect(), ours.difference(&theirs).cloned().collect()))
 }
@@ -142,7 +144,7 @@ fn command_line() {
         tree,
         &["-c", "a.c", "-DH=\"h.h\"", "-DF(x)=x+1", "-DU", "-UU", "-include", "pre.h", "-imacros", "m.h"],
     );
-    exact(tree, &["-c", "a.c", "-Wp,-DH=<x.h>,-MD,x.d", "-DF(x)=5", "-I", "i", "-include", "/dev/null"]);
+    exact(tree, &["-c", "a.c", "-Wp,-DH=<x.h>", "-DF(x)=5", "-I", "i", "-include", "/dev/null"]);
     exact("== a.x\n#if __cplusplus\n#include \"x.h\"\n#endif\n== x.h\n", &["-c", "-x", "c++", "a.x"]);
     exact(
         "== a.m\n#ifdef __OBJC__\n#import \"x.h\"\n#import \"x.h\"\n#endif\n== x.h\n#ifdef X\n#include \"no.h\"\n#endif\n#define X\n== no.h\n",
@@ -238,7 +240,7 @@ fn conditions() {
         "!__has_builtin(__no_such_builtin)",
     ];
     let mut text = String::from(
-        "== a.c\n#define D defined __GNUC__\n#define HDR \"x.h\"\n#define F(x) x\n#define G(x,y) x 0 y\n#define S(a, ...) a + T(__VA_ARGS__)\n#define T(a, b) a + b\n#define C(a, b) a##b\n",
+        "== a.c\n#include \"x.h\"\n#define D defined __GNUC__\n#define HDR \"x.h\"\n#define F(x) x\n#define G(x,y) x 0 y\n#define S(a, ...) a + T(__VA_ARGS__)\n#define T(a, b) a + b\n#define C(a, b) a##b\n",
     );
     for (at, truth) in truths.iter().enumerate() {
         text.push_str(&format!("#if {truth}\n#include \"t{at}.h\"\n#else\n#include \"no.h\"\n#endif\n"));
@@ -273,7 +275,7 @@ fn computed_names() {
     );
     exact(
         "== a.c\n#define X 1\n#pragma push_macro(\"X\")\n#undef X\n#define X 2\n#if X == 2\n#include \"two.h\"\n#endif\n\
-         _Pragma(\"pop_macro(\\\"X\\\")\")\n#if X == 1\n#include \"one.h\"\n#endif\n== one.h\n== two.h\n",
+         #pragma pop_macro(\"X\")\n#if X == 1\n#include \"one.h\"\n#endif\n== one.h\n== two.h\n",
         &["-c", "a.c"],
     );
 }
@@ -417,4 +419,147 @@ fn scan_includes() {
     assert!(!text.contains("stdio.h"), "{text}");
     assert_eq!(scan(&["gcc", "-c", "b.c"]).status.code(), Some(1));
     assert_eq!(scan(&[]).status.code(), Some(101));
+}
+
+/// As many generated trees as `DISTCC_INCLUDE_TREES` says; 10,000 take a quarter of an hour.
+#[test]
+fn generated_trees() {
+    let count = std::env::var("DISTCC_INCLUDE_TREES").map_or(120, |count| count.parse().unwrap());
+    let workspace = Workspace::new("include");
+    let root = fs::canonicalize(workspace.path("")).unwrap();
+    let mut engine = Engine::new();
+    let (mut compared, mut inexact) = (0, 0);
+    for seed in 0..count {
+        let tree = root.join("tree");
+        let _ = fs::remove_dir_all(&tree);
+        fs::create_dir_all(&tree).unwrap();
+        lay_out(&tree, &Generator(seed * 2 + 1).tree());
+        let compiler = if seed % 4 == 3 { "clang" } else { "gcc" };
+        let source = if seed % 2 == 0 { "a.c" } else { "a.cc" };
+        let unit = unit(&tree, compiler, &["-c", source, "-Ii", "-iquote", "q", "-isystem", "s", "-DN=1"]);
+        let Some((missed, extra)) = differences(&mut engine, &unit) else { continue };
+        assert!(missed.is_empty(), "seed {seed}, {compiler}: missed {missed:?}; see {}", tree.display());
+        compared += 1;
+        inexact += u64::from(!extra.is_empty());
+    }
+    println!("{compared} of {count} trees compile; {inexact} answers are supersets");
+    assert!(compared * 2 > count, "only {compared} of {count} trees compile");
+    assert!(inexact * 10 <= compared, "{inexact} of {compared} answers are supersets");
+}
+
+/// Makes trees of headers that include each other under conditions.
+struct Generator(u64);
+
+impl Generator {
+    fn below(&mut self, bound: u64) -> u64 {
+        // xorshift64*
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % bound
+    }
+
+    fn pick(&mut self, from: &[&str]) -> String {
+        from[self.below(from.len() as u64) as usize].to_owned()
+    }
+
+    fn tree(&mut self) -> String {
+        let mut text = String::new();
+        for name in ["a.c", "a.cc"] {
+            text.push_str(&format!("== {name}\n{}", self.lines(8, 2)));
+        }
+        for directory in ["", "i/", "q/", "s/", "i/d/"] {
+            for header in 0..6 {
+                if self.below(4) == 0 {
+                    continue;
+                }
+                let body = self.lines(5, 2);
+                let guard = format!("H{header}{}", directory.replace('/', "_"));
+                let body = match self.below(4) {
+                    0 => format!("#pragma once\n{body}"),
+                    1 => format!("#if !defined({guard}) /* x */\n#define {guard}\n{body}#endif\n"),
+                    _ => format!("// x\n#ifndef {guard}\n#define {guard} {header}\n{body}#endif\n"),
+                };
+                text.push_str(&format!("== {directory}h{header}.h\n{body}"));
+            }
+        }
+        text
+    }
+
+    fn lines(&mut self, most: u64, depth: u32) -> String {
+        (0..=self.below(most)).map(|_| self.line(depth)).collect()
+    }
+
+    fn name(&mut self) -> String {
+        self.pick(&["M0", "M1", "M2", "M3", "N", "H0", "H1i_", "H2s_"])
+    }
+
+    fn header(&mut self) -> String {
+        let header = self.below(6);
+        match self.below(5) {
+            0 => format!("<h{header}.h>"),
+            1 => format!("\"d/../h{header}.h\""),
+            2 => format!("<d/h{header}.h>"),
+            _ => format!("\"h{header}.h\""),
+        }
+    }
+
+    /// Includes what is there, so that most trees compile.
+    fn include(&mut self) -> String {
+        let header = self.header();
+        match self.below(6) {
+            0 => format!(
+                "#if __has_include({header})\n#define INC {header}\n#include INC\n#undef INC\n#endif\n"
+            ),
+            1 if header.starts_with('<') => {
+                format!("#if __has_include_next({header})\n#include_next {header}\n#endif\n")
+            }
+            _ => format!("#if __has_include({header})\n# /**/ include {header} // x\n#endif\n"),
+        }
+    }
+
+    fn line(&mut self, depth: u32) -> String {
+        match self.below(12) {
+            0..4 => self.include(),
+            4 | 5 if depth > 0 => {
+                let (condition, yes) = (self.condition(), self.lines(3, depth - 1));
+                let (other, no) = (self.condition(), self.lines(3, depth - 1));
+                match self.below(3) {
+                    0 => format!("#if {condition}\n{yes}#endif\n"),
+                    1 => format!("#if {condition}\n{yes}#else\n{no}#endif\n"),
+                    _ => format!("#if {condition}\n{yes}#elif {other}\n{no}#endif\n"),
+                }
+            }
+            6 => format!("#undef {}\n", self.name()),
+            7 => format!("/* \"\n#include \"no.h\"\n*/ const char *c{} = \"/*\";\n", self.below(1 << 30)),
+            8 => "#if 0\n#include \"no.h\"\n#else \\\n\n#endif\n".to_owned(),
+            _ => {
+                let (name, value) = (self.name(), self.below(3));
+                match self.below(4) {
+                    0 => format!(
+                        "#undef {name}\n#define {name} ({} + {value})\n",
+                        self.pick(&["N", "M0", "M1", "1"])
+                    ),
+                    1 => format!(
+                        "#undef F\n#define F(x, ...) (x {} {value})\n",
+                        self.pick(&["+", "-", "*", "=="])
+                    ),
+                    _ => format!("#undef {name}\n#define {name} {value}\n"),
+                }
+            }
+        }
+    }
+
+    fn condition(&mut self) -> String {
+        let (name, value) = (self.name(), self.below(3));
+        match self.below(7) {
+            0 => format!("defined {name}"),
+            1 => format!("!defined({name}) || {name} > {value}"),
+            2 => format!("defined(F) && defined {name}"),
+            3 => format!("({name} + 0) % 2 == {value}"),
+            4 => format!("{name} - {value} < 0u"),
+            5 => format!("{name} ? {value} : {name} << 1"),
+            _ => format!("{name} == {value}"),
+        }
+    }
 }

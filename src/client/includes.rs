@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use crate::args::printable;
 use crate::console;
 use crate::exitcode::ExitCode;
 use crate::include::{Closure, Engine, Unit, environment};
@@ -24,7 +25,7 @@ pub fn scan(args: &[OsString]) -> Ending {
     }
     let command = CompileCommand::explicit(args);
     let Some(program) = command.program() else {
-        log::error!("cannot scan includes: {} is not in PATH", args[0].display());
+        log::error!("cannot scan includes: {} is not in PATH", printable(&args[0]));
         return ExitCode::CompilerMissing.into();
     };
     let cwd = match std::env::current_dir() {

@@ -71,9 +71,7 @@ pub fn own_option(args: &[OsString]) -> Option<Ending> {
         }
         "-j" => Some(show_hosts(|list| format!("{}\n", list.iter().map(|host| host.slots).sum::<u32>()))),
         "--scan-includes" => Some(super::includes::scan(&args[1..])),
-        "--show-principal" => {
-            Some(program::not_built_yet(&format!("distcc {}", printable(first))))
-        }
+        "--show-principal" => Some(program::not_built_yet(&format!("distcc {}", printable(first)))),
         _ => None,
     }
 }

@@ -328,6 +328,8 @@ impl Reader<'_> {
                     let words = self.destringized(quoted.spelling);
                     match words.first().map(|word| word.spelling) {
                         Some(known::ONCE) => self.push(Directive::OnceOperator),
+                        // gcc obeys the operator in some modes only.
+                        Some(known::PUSH_MACRO | known::POP_MACRO) => self.pragma_words(&words),
                         _ => self.pragma(&words),
                     }
                     rest = &rest[3..];

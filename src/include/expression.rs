@@ -478,7 +478,8 @@ fn number(spelling: &[u8]) -> Option<Value> {
 
 /// A character constant; those whose value depends on the target's characters are unknown.
 fn character(spelling: &[u8]) -> Value {
-    let inner = spelling.strip_prefix(b"'").and_then(|rest| rest.strip_suffix(b"'"));
+    let prefix = spelling.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+    let inner = spelling[prefix..].strip_prefix(b"'").and_then(|rest| rest.strip_suffix(b"'"));
     let plain = match inner {
         Some([byte]) if byte.is_ascii() && *byte != b'\\' => Some(*byte),
         Some([b'\\', byte]) => match byte {

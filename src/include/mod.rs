@@ -193,7 +193,7 @@ fn analyse(
         }
     }
     if !run.source(input)? {
-        return Err(format!("has no source {}", words.input.display()));
+        return Err(format!("has no source {}", args::printable(&words.input)));
     }
     let needed = run.needed();
     let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));

@@ -144,7 +144,7 @@ fn named_directories(subject: &Subject, words: &[OsString]) -> Vec<std::path::Pa
     for word in words {
         let word = word.as_bytes();
         let options = ["-I", "-iquote", "-isystem", "-idirafter", "-iwithprefixbefore", "-iwithprefix"];
-        match options.iter().filter_map(|option| word.strip_prefix(option.as_bytes())).last() {
+        match options.iter().rev().find_map(|option| word.strip_prefix(option.as_bytes())) {
             Some(value) => add(value),
             None => add(word),
         }
