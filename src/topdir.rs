@@ -58,6 +58,16 @@ impl TopDir {
         self.made("state")
     }
 
+    /// Where answers of compilers are; it need not be there.
+    pub fn compilers_dir(&self) -> PathBuf {
+        self.path.join("compilers")
+    }
+
+    /// The same, made if missing.
+    pub fn make_compilers_dir(&self) -> io::Result<PathBuf> {
+        self.made("compilers")
+    }
+
     /// Optimistic: on every job but the first the directory is there.
     fn made(&self, name: &str) -> io::Result<PathBuf> {
         let path = self.path.join(name);

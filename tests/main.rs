@@ -70,3 +70,5 @@ mod slots;
 mod ssh;
 /// The statistics over HTTP.
 mod stats;
+/// Which compiler servers are asked for, and whether what comes back is from it.
+mod toolchain;

@@ -2,6 +2,7 @@
 //! (`gcc -> distcc`).
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -21,6 +22,8 @@ pub struct CompileCommand {
     pub recursion: u32,
     /// A compiler that distcc itself started: to be run as it is.
     pub nested: bool,
+    /// Searched for once.
+    program: OnceCell<Option<PathBuf>>,
 }
 
 /// Counts how deep distcc runs below itself.
@@ -41,7 +44,7 @@ impl CompileCommand {
         let implicit = first.starts_with(b"-") || args::looks_like_file(first);
         let argv = implicit.then(|| OsString::from("cc")).into_iter().chain(args.iter().cloned()).collect();
         let level = level();
-        CompileCommand { argv, path: path(), recursion: level, nested: level > 0 }
+        CompileCommand { argv, path: path(), recursion: level, nested: level > 0, program: OnceCell::new() }
     }
 
     /// Called by a compiler's name: the real one is the first of that name in PATH behind the directory of
@@ -54,7 +57,13 @@ impl CompileCommand {
         let level = level();
         let recursion = level.saturating_sub(rest.is_some().into());
         let argv = std::iter::once(name).chain(args.iter().cloned()).collect();
-        CompileCommand { argv, path: rest.unwrap_or(whole), recursion, nested: level > 0 }
+        CompileCommand {
+            argv,
+            path: rest.unwrap_or(whole),
+            recursion,
+            nested: level > 0,
+            program: OnceCell::new(),
+        }
     }
 
     /// The words with those of response files in their places.
@@ -69,8 +78,8 @@ impl CompileCommand {
     }
 
     /// The compiler's file.
-    pub fn program(&self) -> Option<PathBuf> {
-        compiler::find(&self.argv[0], &self.path)
+    pub fn program(&self) -> Option<&Path> {
+        self.program.get_or_init(|| compiler::find(&self.argv[0], &self.path)).as_deref()
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use super::toolchain::CompilerCheck;
 use crate::args::printable;
 use crate::environment::{io_timeout, seconds, switch};
 use crate::logging::{self, Destination};
@@ -26,6 +27,8 @@ pub struct Config {
     pub max_discrepancy: u64,
     /// Leave in TMPDIR what is sent.
     pub save_temps: bool,
+    /// What is done about objects of other compilers.
+    pub check: CompilerCheck,
 }
 
 impl Config {
@@ -41,7 +44,26 @@ impl Config {
             io_timeout: io_timeout()?,
             max_discrepancy: max_discrepancy()?,
             save_temps: switch("DISTCC_SAVE_TEMPS", false),
+            check: compiler_check(),
         })
+    }
+}
+
+/// A word that means nothing is no reason to stop a build, nor to take wrong objects.
+fn compiler_check() -> CompilerCheck {
+    let Some(value) = env::var_os("DISTCC_CHECK_COMPILER") else { return CompilerCheck::Version };
+    match value.as_encoded_bytes() {
+        b"strict" => CompilerCheck::Strict,
+        b"warn" => CompilerCheck::Warn,
+        b"off" => CompilerCheck::Off,
+        b"" | b"version" => CompilerCheck::Version,
+        _ => {
+            let value = printable(&value);
+            log::warn!(
+                "DISTCC_CHECK_COMPILER is \"{value}\", not version, strict, warn or off; using version"
+            );
+            CompilerCheck::Version
+        }
     }
 }
 

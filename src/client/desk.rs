@@ -49,6 +49,11 @@ impl Desk {
         Ok(Desk { top, locks, record, hosts: None })
     }
 
+    /// This user's directory.
+    pub fn top(&self) -> Option<&TopDir> {
+        self.top.as_ref()
+    }
+
     /// Shows what the job is doing.
     pub fn set_phase(&mut self, phase: Phase) {
         if let Some(record) = &mut self.record {

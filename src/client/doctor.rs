@@ -94,7 +94,7 @@ impl Local {
     fn find() -> Option<Local> {
         let found = COMPILERS.into_iter().find_map(|name| {
             let command = CompileCommand::explicit(&[name.into()]);
-            command.program().map(|program| (name, command, program))
+            command.program().map(std::path::Path::to_owned).map(|program| (name, command, program))
         });
         let (name, command, program) = found?;
         let compile = || -> io::Result<Vec<u8>> {

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 
 use super::command::CompileCommand;
-use super::{judge, words_for_server};
+use super::{judge, preprocess, words_for_server};
 use crate::args::{self, Job, Local, Verdict, printable};
 
 /// The explanation: its first word is `remote` or `local`.
@@ -17,7 +17,7 @@ pub fn explain(command: &CompileCommand) -> String {
     }
     match judge(command) {
         Verdict::Local(local) => explain_local(&local),
-        Verdict::Remote(job) => explain_remote(&job),
+        Verdict::Remote(job) => explain_remote(command, &job),
     }
 }
 
@@ -29,14 +29,14 @@ fn explain_local(local: &Local) -> String {
     text
 }
 
-fn explain_remote(job: &Job) -> String {
+fn explain_remote(command: &CompileCommand, job: &Job) -> String {
     let mut text = "remote\n".to_owned();
     if job.already_preprocessed() {
         let _ = writeln!(text, "sends as it is: {}", printable(job.input()));
     } else {
-        let _ = writeln!(text, "runs here: {}", Words(&job.preprocess_argv()));
+        let _ = writeln!(text, "runs here: {}", Words(&preprocess::argv(command, job)));
     }
-    let _ = writeln!(text, "server gets: {}", Words(&words_for_server(job)));
+    let _ = writeln!(text, "server gets: {}", Words(&words_for_server(command, job)));
     let _ = write!(text, "writes: {}", Words(&[job.output().to_owned()]));
     if let Some(file) = job.dependency_file() {
         let _ = write!(text, " {}", Words(&[file.to_owned()]));

@@ -24,7 +24,7 @@ pub fn scan(args: &[OsString]) -> Ending {
         return ExitCode::BadArguments.into();
     }
     let command = CompileCommand::explicit(args);
-    let Some(program) = command.program() else {
+    let Some(program) = command.program().map(Path::to_owned) else {
         log::error!("cannot scan includes: {} is not in PATH", printable(&args[0]));
         return ExitCode::CompilerMissing.into();
     };

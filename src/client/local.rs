@@ -21,7 +21,7 @@ pub fn run(command: &CompileCommand) -> Result<WaitStatus, Stop> {
             format!("cannot run {name}: {e} (searched in PATH {})", printable(&command.path)),
         )
     };
-    let program = command.program().or_else(|| fallback_program(command));
+    let program = command.program().map(Path::to_owned).or_else(|| fallback_program(command));
     let program = program.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
     let pid = compiler::spawn(&program, &command.argv, &command.environment(), &Start::default())
         .map_err(failed)?;

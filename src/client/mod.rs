@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::args::{self, Job, LocalSlot, Verdict, printable};
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, Blame};
 use crate::exitcode::ExitCode;
 use crate::hosts::{Host, Place};
 use crate::program::Ending;
@@ -22,6 +22,7 @@ use crate::state::Phase;
 use crate::sys::file::{contains, find_byte};
 use crate::sys::process::WaitStatus;
 use crate::sys::signal;
+use crate::topdir::TopDir;
 use crate::waiting::Interrupted;
 use crate::wire::{Version, limits};
 
@@ -35,9 +36,11 @@ mod explain;
 mod gather;
 mod include_server;
 mod includes;
+mod inquiry;
 mod link;
 mod local;
 mod messages;
+mod names;
 mod preprocess;
 mod pump;
 mod remote;
@@ -45,6 +48,7 @@ mod sharing;
 mod show;
 mod ssh;
 mod tcp;
+mod toolchain;
 
 use command::CompileCommand;
 use config::Config;
@@ -53,6 +57,7 @@ use messages::Messages;
 use preprocess::{Preprocessed, Running};
 use pump::Pump;
 use remote::{Connection, Failure, HostFailure, Reply};
+use toolchain::{CompilerCheck, Toolchain};
 
 /// The personality `distcc` under its own name.
 pub fn main(args: &[OsString]) -> Ending {
@@ -125,6 +130,9 @@ fn compile(command: &CompileCommand) -> Result<WaitStatus, Stop> {
 /// What is to become of a command: the first step of a compile, and what `--explain` shows.
 fn judge(command: &CompileCommand) -> Verdict {
     let mut words = command.words().into_owned();
+    if let Some(name) = names::of_generic(command) {
+        words[0] = name;
+    }
     colour::add(&mut words);
     scan(&words)
 }
@@ -233,6 +241,8 @@ fn attempts(
         Err(NoHost { reason }) => return Ok(Err(Undone::Because(file.to_string(), reason))),
     };
     let marks = Backoff::new(&locks, config.backoff_period, command.argv[0].as_bytes());
+    let top = desk.top().cloned();
+    let mut toolchain = Toolchain::new(command, job, config.check, top.as_ref());
     for _ in 0..MAX_ATTEMPTS {
         let (host, slot) = match desk.pick_host(&locks, &marks, &tried)? {
             Ok(found) => found,
@@ -246,9 +256,27 @@ fn attempts(
             return local::run(command).map(Ok);
         }
         // The slot is held until its host is marked: who takes it next looks for the mark.
-        match attempt(command, job, config, desk, (&host, slot.number), &mut source, &mut pump)? {
+        match attempt(
+            command,
+            job,
+            config,
+            desk,
+            (&host, slot.number),
+            &mut source,
+            (&mut pump, &mut toolchain),
+        )? {
             Attempt::Done(status) => {
                 marks.enjoy(&host);
+                // That one of the hosts has another compiler is worth a word even so.
+                for (other, failure) in &tried {
+                    if let HostFailure::OtherCompiler(difference) = failure {
+                        log::warn!(
+                            "{file} was compiled on {} instead of {}: {difference}",
+                            host.spec,
+                            other.spec
+                        );
+                    }
+                }
                 log::info!("compile {file} on {} completed ok", host.spec);
                 return Ok(Ok(status));
             }
@@ -301,7 +329,7 @@ fn attempt(
     desk: &mut Desk,
     (host, slot): (&Host, u32),
     source: &mut Source,
-    pump: &mut Pump,
+    (pump, toolchain): (&mut Pump, &mut Toolchain),
 ) -> Result<Attempt, Stop> {
     let mut connection = None;
     if host.cpp {
@@ -364,12 +392,7 @@ fn attempt(
     }
 
     let begun = Instant::now();
-    let version = if host.lzo { Version::Lzo } else { Version::Plain };
-    let argv = words_for_server(job);
-    let sent = exchange(connection, host, desk, version, &argv, |connection, argv| {
-        connection.send(version, argv, &preprocessed.text)
-    });
-    let reply = match sent {
+    let reply = match exchange_by_name(connection, (host, config), desk, preprocessed, toolchain) {
         Ok(reply) => {
             let (bytes, seconds) = (preprocessed.text.len(), begun.elapsed().as_secs_f64());
             log::info!(
@@ -384,9 +407,6 @@ fn attempt(
         Err(Failure::Interrupted(interrupted)) => return Err(interrupted.into()),
     };
     let status = reply.status.unwrap_or(WaitStatus::exited(ExitCode::ProtocolError as u8));
-    if let Some(refusal) = reply.refusal() {
-        return Ok(Attempt::HostFailed(refusal));
-    }
     if messages::is_unsure(&reply.stderr) {
         log::info!(
             "compiling locally: a warning depends on comments or macros, which the server could not see"
@@ -400,6 +420,13 @@ fn attempt(
         return Ok(Attempt::HostFailed(HostFailure::NoObject));
     }
     desk.set_phase(Phase::Receive);
+    match toolchain.judge(&reply.object, desk)? {
+        Some((difference, true)) => return Ok(Attempt::HostFailed(HostFailure::OtherCompiler(difference))),
+        Some((difference, false)) => {
+            log::warn!("{} compiled on {}: {difference}", printable(job.input()), host.spec)
+        }
+        None => {}
+    }
     if let Err(e) = scratch::write_output(Path::new(job.output()), &reply.object, job.assembly_only()) {
         return Ok(unwritten(job.output(), &e));
     }
@@ -446,9 +473,13 @@ fn reads_files(text: &[u8]) -> bool {
     false
 }
 
-/// The compiler and its arguments as a server gets them.
-fn words_for_server(job: &Job) -> Vec<OsString> {
-    job.server_argv_from(working_directory().as_os_str())
+/// The compiler and its arguments as a server gets them first.
+fn words_for_server(command: &CompileCommand, job: &Job) -> Vec<OsString> {
+    let top = TopDir::find().ok();
+    let mut toolchain = Toolchain::new(command, job, CompilerCheck::Off, top.as_ref());
+    // Interrupted: without the names.
+    let _ = toolchain.learn_names();
+    toolchain.server_argv(&working_directory(), true)
 }
 
 /// The directory as compilers call it: `PWD` if that is right, since it may hold symbolic links.
@@ -458,6 +489,40 @@ fn working_directory() -> PathBuf {
         path.is_absolute() && identity(path).is_some() && identity(path) == identity(Path::new("."))
     });
     logical.unwrap_or_else(|| env::current_dir().unwrap_or_default())
+}
+
+/// One exchange; two if the server knows the compiler by its plain name only.
+fn exchange_by_name(
+    connection: Result<Connection, Failure>,
+    (host, config): (&Host, &Config),
+    desk: &mut Desk,
+    source: &Preprocessed,
+    toolchain: &mut Toolchain,
+) -> Result<Reply, Failure> {
+    let mut connection = connection?;
+    connection.finish()?;
+    toolchain.learn_names()?;
+    let directory = working_directory();
+    let version = if host.lzo { Version::Lzo } else { Version::Plain };
+    let send = |connection: &mut Connection, argv: &[Vec<u8>]| connection.send(version, argv, &source.text);
+    let argv = |cross| toolchain.server_argv(&directory, cross);
+    let locks = desk.locks().unwrap_or_else(|_| PathBuf::new());
+    let period = config.backoff_period;
+    if !toolchain.has_cross_name(host, &locks, period) {
+        return exchange(Ok(connection), host, desk, version, &argv(false), send);
+    }
+    match exchange(Ok(connection), host, desk, version, &argv(true), send) {
+        Err(Failure::Host(failure))
+            if failure.blame() == Blame::Compiler || matches!(failure, HostFailure::NoAnswer) =>
+        {
+            log::info!("{}: {failure}; trying the compiler's plain name", host.spec);
+            let connection = Connection::start(host, config.io_timeout)?;
+            let reply = exchange(Ok(connection), host, desk, version, &argv(false), send)?;
+            toolchain.dislike_cross_name(host, &locks, period);
+            Ok(reply)
+        }
+        result => result,
+    }
 }
 
 /// One request and its reply; `send` sends the command with what belongs to it.
@@ -483,7 +548,7 @@ fn exchange(
     // When the server answered before it had read everything, the answer counts; otherwise the first thing
     // that broke.
     match (sent, received) {
-        (_, Ok(reply)) => Ok(reply),
+        (_, Ok(reply)) => reply.refusal().map_or(Ok(reply), |refusal| Err(refusal.into())),
         (Err(sending), Err(Failure::Host(_))) => Err(sending),
         (_, Err(receiving)) => Err(receiving),
     }

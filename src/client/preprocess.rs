@@ -1,8 +1,10 @@
 //! The preprocessor as a child: started early, waited for late, its output in memory.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use super::command::CompileCommand;
 use crate::args::Job;
@@ -29,6 +31,13 @@ pub struct Preprocessed {
     pub stderr: Contents,
 }
 
+/// The command of the preprocessor, which calls the compiler as the user does: the job may know what `cc` is.
+pub fn argv(command: &CompileCommand, job: &Job) -> Vec<OsString> {
+    let mut argv = job.preprocess_argv();
+    argv[..1].clone_from_slice(&command.argv[..1]);
+    argv
+}
+
 /// A preprocessor that did not succeed.
 pub struct Failed {
     /// How it ended.
@@ -41,16 +50,28 @@ impl Running {
     /// Starts the preprocessor of `job`.
     pub fn start(command: &CompileCommand, job: &Job) -> io::Result<Running> {
         let program = command.program().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        let null = File::open("/dev/null")?;
+        Running::spawn(program, &argv(command, job), &command.environment(), &null, None)
+    }
+
+    /// Starts `program` with what it writes kept in memory.
+    pub fn spawn(
+        program: &Path,
+        argv: &[OsString],
+        environment: &[OsString],
+        stdin: &File,
+        cwd: Option<&Path>,
+    ) -> io::Result<Running> {
         let stdout = scratch::anonymous_file(c"distcc-source")?;
         let stderr = scratch::anonymous_file(c"distcc-messages")?;
-        let null = File::open("/dev/null")?;
         let start = Start {
-            stdio: [Some(null.as_fd()), Some(stdout.as_fd()), Some(stderr.as_fd())],
+            stdio: [Some(stdin.as_fd()), Some(stdout.as_fd()), Some(stderr.as_fd())],
             // So that the driver and what it started can be ended together.
             new_group: true,
+            cwd,
             ..Start::default()
         };
-        let pid = compiler::spawn(&program, &job.preprocess_argv(), &command.environment(), &start)?;
+        let pid = compiler::spawn(program, argv, environment, &start)?;
         Ok(Running { pid: Some(pid), stdout, stderr })
     }
 

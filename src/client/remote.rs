@@ -10,6 +10,7 @@ use crate::backoff::Blame;
 use crate::client::gather::Gather;
 use crate::exitcode::ExitCode;
 use crate::hosts::Host;
+use crate::object::Difference;
 use crate::sys::process::WaitStatus;
 use crate::waiting::{self, Interrupted, retry};
 use crate::wire::lzo::{self, Encoder};
@@ -50,6 +51,8 @@ pub enum HostFailure {
     NoObject,
     /// It answered with a status that speaks of itself, that it does not do the job; with its words.
     Refused(i32, String),
+    /// Its compiler is another one than ours.
+    OtherCompiler(Difference),
     /// The source is larger than the protocol carries.
     TooLarge(usize),
     /// The files of the source cannot be sent.
@@ -72,6 +75,7 @@ impl fmt::Display for HostFailure {
             HostFailure::Protocol(e) => write!(f, "its answer makes no sense: {e}"),
             HostFailure::NoObject => write!(f, "it reported success and returned an empty object"),
             HostFailure::Refused(code, words) => write!(f, "it refused the job: {words} (exit code {code})"),
+            HostFailure::OtherCompiler(difference) => difference.fmt(f),
             HostFailure::TooLarge(len) => write!(f, "{len} bytes of source are more than a job can carry"),
             HostFailure::Unsendable(e) => write!(f, "the source's files cannot be sent: {e}"),
             HostFailure::Ssh(words) => f.write_str(words),
@@ -87,7 +91,9 @@ impl HostFailure {
         const BAD_OPTION: i32 = ExitCode::BadArguments as i32;
         const TOO_LONG: i32 = ExitCode::Timeout as i32;
         match self {
-            HostFailure::NoObject | HostFailure::Refused(NO_COMPILER | NOT_ALLOWED, _) => Blame::Compiler,
+            HostFailure::NoObject
+            | HostFailure::OtherCompiler(_)
+            | HostFailure::Refused(NO_COMPILER | NOT_ALLOWED, _) => Blame::Compiler,
             HostFailure::TooLarge(_)
             | HostFailure::Unsendable(_)
             | HostFailure::Refused(BAD_OPTION | TOO_LONG, _) => Blame::Job,
