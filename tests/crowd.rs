@@ -51,6 +51,7 @@ fn crowd(port: u16, count: usize) -> Vec<TcpStream> {
 
 #[test]
 fn five_hundred_silent_and_five_hundred_half_sent_requests_delay_nobody() {
+    let _alone = crate::alone();
     raise_file_limit();
     let workspace = Workspace::new("crowd");
     let options = ["--jobs", "4"];
@@ -81,6 +82,7 @@ fn five_hundred_silent_and_five_hundred_half_sent_requests_delay_nobody() {
 
 #[test]
 fn five_thousand_connections_are_refused_or_wait() {
+    let _alone = crate::alone();
     raise_file_limit();
     let workspace = Workspace::new("thousands");
     let daemon = Daemon::ours(&workspace, &["--jobs", "4", "--log-level", "notice"]);

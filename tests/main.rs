@@ -14,8 +14,6 @@ mod args;
 mod client;
 /// The inputs that fuzzing has kept.
 mod corpus;
-/// Thousands of connections that do nothing.
-mod crowd;
 /// Starting, serving and ending of our daemon.
 mod daemon;
 /// Hundreds of option sets, with and without distcc in front.
@@ -64,8 +62,6 @@ mod resources;
 mod response;
 /// The daemon under systemd, or what looks like it.
 mod service;
-/// Many jobs on few slots.
-mod slots;
 /// Servers reached through OpenSSH and dropbear.
 mod ssh;
 /// The statistics over HTTP.

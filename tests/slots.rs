@@ -12,6 +12,7 @@ use crate::util::*;
 /// holds its slot for 20 ms.
 #[test]
 fn a_freed_slot_is_taken_at_once() {
+    let _alone = crate::alone();
     const JOBS: usize = 200;
     let workspace = Workspace::new("slots");
     // Already preprocessed: no compiler runs on this side, which measures our clients and not gcc.
@@ -83,6 +84,7 @@ fn parallel_server(times: std::sync::mpsc::Sender<(Instant, Instant)>) -> u16 {
 /// Slots are taken breadth first, with stock's lock files, and stock's locks count.
 #[test]
 fn stock_and_our_clients_share_the_slots() {
+    let _alone = crate::alone();
     if stock("distcc").is_none() {
         return;
     }
@@ -118,6 +120,7 @@ fn stock_and_our_clients_share_the_slots() {
 /// Work on this machine has its own limit.
 #[test]
 fn local_compiles_are_limited() {
+    let _alone = crate::alone();
     let workspace = Workspace::new("local");
     // The compiler counts how many of it run: each holds a listening socket in a directory for a while.
     workspace.script(
@@ -149,6 +152,7 @@ fn local_compiles_are_limited() {
 /// A slot's lock dies with its client, however that ends.
 #[test]
 fn a_killed_client_frees_its_slot() {
+    let _alone = crate::alone();
     let workspace = Workspace::new("freed");
     workspace.write("a.i", "# 1 \"a.c\"\nint x;\n");
     let hangs = FakeServer::raw(|_| std::thread::sleep(Duration::from_secs(20)));
