@@ -595,7 +595,9 @@ impl<'e> Run<'e> {
             _ => {
                 let path = Arc::clone(self.shared.symbols.shared_spelling(frame.found.path));
                 let dir = path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
-                if let Some(found) = self.probe(&[&path[..dir], name].concat(), Some(0))? {
+                // gcc goes on with the first directory of all; clang as it would for the file that includes.
+                let next = if self.setup.clang { frame.found.next } else { Some(0) };
+                if let Some(found) = self.probe(&[&path[..dir], name].concat(), next)? {
                     return Ok(Some(found));
                 }
                 0
