@@ -111,13 +111,14 @@ impl<'a> Elf<'a> {
             return None;
         }
         let header = |index: usize| table.checked_add(index.checked_mul(entry_len)?);
+        let in_first = |field: usize| header(0)?.checked_add(field);
         // Numbers that do not fit stand in the first header.
         let count = match count {
-            0 => self.word(header(0)? + if self.wide { 32 } else { 20 })?,
+            0 => self.word(in_first(if self.wide { 32 } else { 20 })?)?,
             count => count as usize,
         };
         let names = match names {
-            0xffff => self.number(header(0)? + if self.wide { 40 } else { 24 }, 4)? as usize,
+            0xffff => self.number(in_first(if self.wide { 40 } else { 24 })?, 4)? as usize,
             names => names as usize,
         };
         let names = self.section(header(names)?)?;

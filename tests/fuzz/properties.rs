@@ -11,6 +11,7 @@ use distcc::args::{Root, Verdict, check, check_in, scan};
 use distcc::daemon::access::Access;
 use distcc::daemon::cmdlist::CommandList;
 use distcc::daemon::http::{Head, MAX_HEAD, Page, answer};
+use distcc::object::{Agreement, Maker, compare, read_assembly, read_elf};
 use distcc::wire::lzo::{Encoder, Error, decompress, decompress_in_pieces, max_compressed_len};
 use distcc::wire::path::{Rooted, Target};
 use distcc::wire::{Version, include, reply, request as wire};
@@ -19,7 +20,7 @@ use distcc::wire::{Version, include, reply, request as wire};
 pub type Property = fn(&[u8]);
 
 /// Lists the properties with their names, which are those of the corpus folders.
-pub const ALL: [(&str, Property); 12] = [
+pub const ALL: [(&str, Property); 13] = [
     ("allow", allow),
     ("command_line", command_line),
     ("command_list", command_list),
@@ -28,6 +29,7 @@ pub const ALL: [(&str, Property); 12] = [
     ("include_server", include_server),
     ("lzo_decode", lzo_decode),
     ("lzo_round_trip", lzo_round_trip),
+    ("object", object),
     ("reply", reply),
     ("request", request),
     ("response_file", response_file),
@@ -331,6 +333,29 @@ pub fn hosts(bytes: &[u8]) {
     // A host's own words mean the host.
     for host in &list.hosts {
         assert_eq!(distcc::hosts::parse(&host.spec).hosts, std::slice::from_ref(host));
+    }
+}
+
+/// Whoever an object says has made it, it agrees with itself, a compiler of another kind of machine does not agree with
+/// it, and what is read is no longer than what says it.
+pub fn object(bytes: &[u8]) {
+    let elf = read_elf(bytes);
+    for maker in elf.iter().chain([&read_assembly(bytes)]) {
+        // A byte that is no UTF-8 becomes a character of three.
+        assert!(maker.idents.iter().map(String::len).sum::<usize>() <= 3 * bytes.len());
+        for agreement in [Agreement::Machine, Agreement::Version, Agreement::Ident] {
+            assert_eq!(compare(maker, maker, agreement), None);
+        }
+        let nobody = Maker { target: maker.target, idents: Vec::new() };
+        let difference = compare(&nobody, maker, Agreement::Ident);
+        assert_eq!(difference.is_some(), !maker.idents.is_empty());
+        assert!(difference.is_none_or(|difference| !difference.to_string().is_empty()));
+    }
+    if let Some(target) = elf.as_ref().and_then(|maker| maker.target) {
+        let mut other = target;
+        other.machine ^= 1;
+        let other = Maker { target: Some(other), idents: Vec::new() };
+        assert!(elf.is_some_and(|maker| compare(&maker, &other, Agreement::Machine).is_some()));
     }
 }
 
