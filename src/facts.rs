@@ -69,8 +69,9 @@ fn header(program: &Path, file: &Metadata, words: &[OsString]) -> Vec<u8> {
     header
 }
 
-/// FNV-1a. The header decides in the end, so a collision only means that two answers displace each other.
-fn hash(bytes: &[u8]) -> u64 {
+/// FNV-1a. For places of answers: the header decides in the end, so a collision only means that two answers displace
+/// each other.
+pub fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })

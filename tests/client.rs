@@ -289,7 +289,6 @@ fn what_cannot_travel_stays_here() {
     let daemon = Daemon::ours(&workspace, &[]);
     for words in [
         &["-c", "incbin.c"][..],
-        &["-c", "a.c", "-march=native"],
         &["-c", "a.c", "-save-temps"],
         &["-c", "a.c", "-g", "-gsplit-dwarf"],
         &["a.c", "-o", "program"],

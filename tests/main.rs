@@ -46,6 +46,8 @@ mod manual;
 mod monitor;
 /// One binary, many names.
 mod multicall;
+/// `-march=native` and its kin.
+mod native;
 /// The daemon's command line and environment, beside stock's.
 mod options;
 /// Servers that preprocess: protocol 3 in both directions.

@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use super::command::CompileCommand;
 use super::{judge, preprocess, words_for_server};
 use crate::args::{self, Job, Local, Verdict, printable};
+use crate::waiting::Interrupted;
 
 /// The explanation: its first word is `remote` or `local`.
 pub fn explain(command: &CompileCommand) -> String {
@@ -16,8 +17,9 @@ pub fn explain(command: &CompileCommand) -> String {
         return "local: distcc is running it already (_DISTCC_SAFEGUARD is set)\n".to_owned();
     }
     match judge(command) {
-        Verdict::Local(local) => explain_local(&local),
-        Verdict::Remote(job) => explain_remote(command, &job),
+        Ok(Verdict::Local(local)) => explain_local(&local),
+        Ok(Verdict::Remote(job)) => explain_remote(command, &job),
+        Err(Interrupted(signal)) => format!("interrupted: {}\n", signal.description()),
     }
 }
 

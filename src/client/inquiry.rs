@@ -37,22 +37,28 @@ impl<'a> Inquiry<'a> {
 
     /// What it said earlier about what it makes when it gets these words that choose a machine.
     pub fn kept(&self, machine: &[OsString]) -> Option<About> {
-        About::decode(&self.entry(machine)?.read()?)
+        About::decode(&self.about(machine)?.read()?)
     }
 
     /// Asks it that, and keeps the answer. `triple` is known already, or not of interest.
     pub fn learn(&self, machine: &[OsString], triple: Option<String>) -> Result<About, Interrupted> {
         let about = About { triple, maker: self.maker(machine)? };
-        if let Some(entry) = self.entry(machine) {
+        if let Some(entry) = self.about(machine) {
             entry.write(&about.encode());
         }
         Ok(about)
     }
 
-    fn entry(&self, machine: &[OsString]) -> Option<Entry<'a>> {
-        // Compilers in one file may differ by the name they are called by (clang and clang++, wrappers).
-        let mut question = vec!["about".into(), self.command.argv.first()?.clone()];
+    fn about(&self, machine: &[OsString]) -> Option<Entry<'a>> {
+        let mut question = vec!["about".into()];
         question.extend_from_slice(machine);
+        self.entry(question)
+    }
+
+    /// Where the answer to a question in these words is kept, which is this compiler's by this name.
+    pub fn entry(&self, mut question: Vec<OsString>) -> Option<Entry<'a>> {
+        // Compilers in one file may differ by the name they are called by (clang and clang++, wrappers).
+        question.insert(1.min(question.len()), self.command.argv.first()?.clone());
         Entry::new(self.top?, self.program, &question)
     }
 
@@ -76,8 +82,8 @@ impl<'a> Inquiry<'a> {
         Ok(fs::read(dir.path().join("about.o")).ok().and_then(|bytes| object::read_elf(&bytes)))
     }
 
-    /// Runs the compiler; `None` if it fails.
-    fn run(&self, words: &[OsString], cwd: Option<&Path>) -> Result<Option<Preprocessed>, Interrupted> {
+    /// Runs the compiler in `cwd`, with messages in English; `None` if it fails.
+    pub fn run(&self, words: &[OsString], cwd: Option<&Path>) -> Result<Option<Preprocessed>, Interrupted> {
         let argv: Vec<OsString> = self.command.argv.iter().take(1).chain(words).cloned().collect();
         let mut environment = self.command.environment();
         environment.retain(|entry| !entry.as_bytes().starts_with(b"LC_ALL="));

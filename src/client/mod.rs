@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::args::{self, Job, LocalSlot, Verdict, printable};
+use crate::args::{self, Job, LocalSlot, Processor, Verdict, printable};
 use crate::backoff::{Backoff, Blame};
 use crate::exitcode::ExitCode;
 use crate::hosts::{Host, Place};
@@ -41,6 +41,7 @@ mod link;
 mod local;
 mod messages;
 mod names;
+mod native;
 mod preprocess;
 mod pump;
 mod remote;
@@ -111,7 +112,7 @@ fn compile(command: &CompileCommand) -> Result<WaitStatus, Stop> {
     if command.nested {
         return local::run(command);
     }
-    match judge(command) {
+    match judge(command)? {
         Verdict::Local(local) => {
             log::info!("compiling locally: {}", local.reason);
             let input = local.input.as_deref().unwrap_or(OsStr::new(""));
@@ -128,13 +129,16 @@ fn compile(command: &CompileCommand) -> Result<WaitStatus, Stop> {
 }
 
 /// What is to become of a command: the first step of a compile, and what `--explain` shows.
-fn judge(command: &CompileCommand) -> Verdict {
+fn judge(command: &CompileCommand) -> Result<Verdict, Interrupted> {
     let mut words = command.words().into_owned();
     if let Some(name) = names::of_generic(command) {
         words[0] = name;
     }
     colour::add(&mut words);
-    scan(&words)
+    match Processor::of(&words) {
+        Some(processor) => native::judge(command, &words, &processor),
+        None => Ok(scan(&words)),
+    }
 }
 
 /// The verdict of the words, and of the environment where that decides too.

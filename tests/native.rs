@@ -1,0 +1,119 @@
+use std::fs;
+use std::path::Path;
+
+use crate::util::*;
+
+/// Vectors, a builtin that needs a feature, and macros that tell the processor.
+const SOURCE: &str = "
+#ifdef __AVX2__
+int features = 2;
+#elif defined __AVX__
+int features = 1;
+#else
+int features = 0;
+#endif
+#ifdef __tune_znver3__
+int tune = 3;
+#endif
+int sum(const int *numbers, int count)
+{
+    int sum = 0;
+    for (int at = 0; at < count; at++) sum += numbers[at] * 3;
+    return sum + __builtin_popcount(sum);
+}
+float scale(float x, float y) { return x * y + features; }
+";
+
+/// Each object as the compiler alone makes it, and compiled on the server.
+#[test]
+fn words_for_this_processor_are_put_into_others() {
+    let sets = [
+        "gcc -march=native -O2",
+        "gcc -mtune=native -O3",
+        "gcc -march=native -mtune=native -O2",
+        "gcc -mno-avx -march=native -O3 -ffast-math",
+        "gcc -march=native -mtune=generic -mprefer-vector-width=128 -O3",
+        "gcc -march=x86-64 -march=native -O3 --param l1-cache-size=64",
+        "gcc -O3 -march=native -march=x86-64-v2",
+        "gcc -mtune=native -march=x86-64-v3 -O3 -S",
+        "clang -march=native -O2",
+        "clang -mtune=native -O3",
+        "clang -march=native -mtune=native -mno-avx2 -O3",
+        "clang -mno-avx -march=native -O3 -gdwarf-4",
+        "clang -march=x86-64 -march=native -O3 -S",
+    ];
+    if cfg!(not(target_arch = "x86_64")) {
+        eprintln!("skipped: the option sets are those of x86");
+        return;
+    }
+    for kind in [Kind::Ours, Kind::Stock] {
+        let workspace = Workspace::new("native");
+        workspace.write("a.c", SOURCE);
+        let Some(daemon) = Daemon::of_kind(kind, &workspace, &[]) else { continue };
+        let mut count = 0;
+        for set in sets {
+            let words: Vec<&str> = set.split(' ').collect();
+            if !tool(words[0]) {
+                continue;
+            }
+            succeed(workspace.command(words[0]).args(&words[1..]).args(["-c", "a.c", "-o", "expected"]));
+            let output =
+                succeed(workspace.distcc(&daemon.host()).args(&words).args(["-c", "a.c", "-o", "made"]));
+            assert_eq!(stderr(&output), "", "{set}");
+            let read = |name: &str| fs::read(workspace.work().join(name)).unwrap();
+            assert!(read("made") == read("expected"), "{set}");
+            count += 1;
+            daemon.wait_for_jobs("COMPILE_OK", count);
+        }
+        assert!(!daemon.log().contains("=native"), "{}", daemon.log());
+    }
+}
+
+/// A compiler that counts the questions, and answers as gcc does on ARM.
+const ARM_COMPILER: &str = "#!/bin/sh
+case \"$*\" in
+*-###*) echo \"$*\" >>asked
+    case \"$*\" in
+    *-mcpu=native*|*-mcpu=cortex-a72*) cpu=-mcpu=cortex-a72 ;;
+    *) echo 'gcc: error: no' >&2; exit 1 ;;
+    esac
+    printf ' /usr/lib/cc1 -quiet /dev/null \"-mfloat-abi=hard\" %s\\n as %s -o x\\n' $cpu $cpu >&2; exit ;;
+esac
+for word; do
+    shift
+    case $word in -mcpu=*) ;; *) set -- \"$@\" \"$word\" ;; esac
+done
+exec gcc \"$@\"
+";
+
+#[test]
+fn the_compiler_is_asked_once() {
+    let workspace = Workspace::new("nativearm");
+    workspace.write("a.c", SOURCE);
+    workspace.script("real/arm-gcc", ARM_COMPILER);
+    let path = format!("{}:{}", workspace.path("real").display(), std::env::var("PATH").unwrap());
+    let explain = |option: &str| {
+        let mut client = workspace.distcc("127.0.0.1");
+        client.env("PATH", &path).args(["--explain", "arm-gcc", option, "-O2", "-c", "a.c"]);
+        String::from_utf8(succeed(&mut client).stdout).unwrap()
+    };
+    let asked = || fs::read_to_string(workspace.work().join("asked")).map_or(0, |text| text.lines().count());
+    for _ in 0..2 {
+        let text = explain("-mcpu=native");
+        assert!(text.contains("\nserver gets: arm-gcc -mcpu=cortex-a72 -O2 -c a.c -o a.o\n"), "{text}");
+        assert_eq!(asked(), 2, "the word, and what it was found to mean");
+    }
+    for _ in 0..2 {
+        let text = explain("-march=native");
+        assert!(text.starts_with("local: -march=native: it means this machine's processor"), "{text}");
+        assert_eq!(asked(), 3);
+    }
+    // What stays here for another reason asks nobody, and a command that runs here keeps its words.
+    let other = explain("-save-temps");
+    assert!(other.starts_with("local: -save-temps"), "{other}");
+    let mut client = workspace.distcc("127.0.0.1");
+    client.env("PATH", &path).args(["arm-gcc", "-mcpu=native", "-save-temps", "-c", "a.c"]);
+    succeed(&mut client);
+    assert_eq!(asked(), 3);
+    assert!(Path::new(&workspace.work().join("a.i")).exists());
+}
