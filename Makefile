@@ -3,7 +3,7 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 
-.PHONY: all build demo test lint fuzz attack bench bench-daemon bench-client static install clean
+.PHONY: all build demo test lint fuzz attack bench bench-daemon bench-client bench-include static install clean
 
 all: build
 
@@ -50,6 +50,11 @@ bench-daemon:
 bench-client:
 	sh tests/setup.sh test
 	$(CARGO) bench --locked --bench client
+
+# What the include engine costs per unit beside g++ -E; half a minute
+bench-include:
+	sh tests/setup.sh test
+	$(CARGO) bench --locked --bench include
 
 # One static file for this kind of machine
 static:

@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use distcc::include::{Closure, Engine, Unable, Unit};
 
@@ -388,6 +389,43 @@ fn answers_are_of_now() {
     assert_eq!(names(&mut engine), ["a.c", "gen.h", "a/late.h"]);
     fs::remove_file(root.join("gen.h")).unwrap();
     assert_eq!(names(&mut engine), ["a.c", "a/late.h"]);
+}
+
+/// The same where directories have long been as they are, so that their times vouch for what is not in them.
+#[test]
+fn answers_are_of_now_in_quiet_directories() {
+    let workspace = Workspace::new("include");
+    let root = fs::canonicalize(workspace.path("")).unwrap();
+    lay_out(
+        &root,
+        "== a.c\n#include <late.h>\n#include \"d/dangling.h\"\n== b/late.h\n== a/x\n== d/y\n== l -> b\n== c/late.h\n",
+    );
+    std::os::unix::fs::symlink("../far", root.join("d/dangling.h")).unwrap();
+    let mut engine = Engine::new();
+    let unit = unit(&root, "gcc", &["-c", "a.c", "-Ia", "-Inone", "-Il"]);
+    let names = |engine: &mut Engine| -> Vec<String> {
+        let files = &engine.closure(&unit).unwrap().files;
+        let own = files.iter().filter(|file| !file.system);
+        own.map(|file| file.real.strip_prefix(&root).unwrap().to_str().unwrap().to_owned()).collect()
+    };
+    // Times younger than two seconds vouch for nothing: what is to be tested needs older ones.
+    std::thread::sleep(Duration::from_millis(2200));
+    assert_eq!(names(&mut engine), ["a.c", "b/late.h"]);
+    assert_eq!(names(&mut engine), ["a.c", "b/late.h"]);
+    lay_out(&root, "== far\n");
+    assert_eq!(names(&mut engine), ["a.c", "b/late.h", "far"]);
+    lay_out(&root, "== b/late.h\n#include \"more.h\"\n== b/more.h\n");
+    assert_eq!(names(&mut engine), ["a.c", "b/late.h", "b/more.h", "far"]);
+    fs::remove_file(root.join("l")).unwrap();
+    lay_out(&root, "== l -> c\n");
+    assert_eq!(names(&mut engine), ["a.c", "c/late.h", "far"]);
+    lay_out(&root, "== none/late.h\n");
+    // It was no directory when the compiler was asked for its search path.
+    assert_eq!(names(&mut engine), ["a.c", "none/late.h", "far"]);
+    lay_out(&root, "== a/late.h\n");
+    assert_eq!(names(&mut engine), ["a.c", "a/late.h", "far"]);
+    fs::remove_dir_all(root.join("a")).unwrap();
+    assert_eq!(names(&mut engine), ["a.c", "none/late.h", "far"]);
 }
 
 /// Links and passed directories are part of the answer.

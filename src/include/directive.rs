@@ -98,6 +98,23 @@ pub struct Lexed {
     pub questions: Vec<(Symbol, Vec<Token>)>,
 }
 
+impl Lexed {
+    /// Roughly the bytes that it takes.
+    pub fn size(&self) -> usize {
+        let tokens = |step: &Step| match &step.directive {
+            Directive::If(tokens) | Directive::Elif(tokens) | Directive::Include(_, tokens) => tokens.len(),
+            _ => 0,
+        };
+        let tokens = self.steps.iter().map(tokens).sum::<usize>()
+            + self.macros.iter().map(|known| known.body.len()).sum::<usize>()
+            + self.questions.iter().map(|(_, argument)| argument.len()).sum::<usize>();
+        size_of::<Lexed>()
+            + tokens * size_of::<Token>()
+            + self.steps.len() * size_of::<Step>()
+            + self.macros.len() * size_of::<Macro>()
+    }
+}
+
 /// Lexes a whole file.
 pub fn lex(bytes: &[u8], dialect: Dialect, symbols: &mut Symbols) -> Lexed {
     let mut reader = Reader { lexed: Lexed::default(), symbols, open: Vec::new(), guard: Guard::Wanted };

@@ -1,8 +1,13 @@
 //! What a copy of the tree must have besides the files: links, and directories that are only passed.
 
-use std::collections::{HashMap, HashSet};
-use std::fs;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component as Part, Path, PathBuf};
+use std::sync::Arc;
+
+use super::disk::{Disk, Kind, Seen};
+use super::hash::{Map, Set};
+use super::symbol::{Symbol, Symbols, known};
 
 /// A symbolic link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,107 +18,115 @@ pub struct Link {
     pub target: PathBuf,
 }
 
-/// One step of a way: what was there.
-#[derive(Clone, Debug)]
-pub struct Component {
-    path: PathBuf,
-    target: Option<PathBuf>,
-}
-
-impl Component {
-    /// Whether it is still the same.
-    pub fn is_valid(&self) -> bool {
-        fs::read_link(&self.path).ok() == self.target
-    }
-}
-
 /// Gathers the ways to files.
-#[derive(Default)]
-pub struct Mirror {
-    /// What each real path is: a link's target, or `None` for anything else.
-    known: HashMap<PathBuf, Option<PathBuf>>,
-    real: HashMap<PathBuf, PathBuf>,
+pub struct Mirror<'a> {
+    disk: &'a mut Disk,
+    symbols: &'a mut Symbols,
+    /// Directories, as they are called and as they really are.
+    real: Map<Symbol, Symbol>,
     links: Vec<Link>,
-    directories: Vec<PathBuf>,
-    listed: HashSet<PathBuf>,
+    linked: Set<Symbol>,
+    directories: Vec<Symbol>,
+    listed: Set<Symbol>,
 }
 
 /// Links in a row, as in the kernel.
 const MAX_LINKS: usize = 40;
 
-impl Mirror {
-    /// Adds the way to a file; gives the file's real path.
-    pub fn add_file(&mut self, path: &Path) -> PathBuf {
-        let directory = self.real_directory(super::parent(path));
-        match path.file_name() {
-            Some(name) => self.step(directory, Path::new(name), &mut 0),
-            None => directory,
+impl<'a> Mirror<'a> {
+    /// Gathers nothing yet.
+    pub fn new(disk: &'a mut Disk, symbols: &'a mut Symbols) -> Mirror<'a> {
+        Mirror {
+            disk,
+            symbols,
+            real: Map::default(),
+            links: Vec::new(),
+            linked: Set::default(),
+            directories: Vec::new(),
+            listed: Set::default(),
         }
     }
 
-    /// Adds a directory and the way to it.
-    pub fn add_directory(&mut self, path: &Path) {
+    /// Adds the way to a file, which has an absolute path; gives the file's real path.
+    pub fn add_file(&mut self, path: Symbol) -> Symbol {
+        let spelling = Arc::clone(self.symbols.shared_spelling(path));
+        let slash = spelling.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+        let directory = self.real_directory(&spelling[..slash.max(1)]);
+        self.step(directory, &spelling[slash + 1..], &mut 0)
+    }
+
+    /// Adds a directory, absolute, and the way to it.
+    pub fn add_directory(&mut self, path: &[u8]) {
         let real = self.real_directory(path);
-        if real.is_dir() {
+        if let Seen::Present(stamp) = self.disk.look(real, self.symbols)
+            && stamp.kind == Kind::Directory
+        {
             self.list(real);
         }
     }
 
-    /// Links, directories, and every step of every way.
-    pub fn finish(self) -> (Vec<Link>, Vec<PathBuf>, Vec<Component>) {
-        let ways = self.known.into_iter().map(|(path, target)| Component { path, target }).collect();
-        (self.links, self.directories, ways)
+    /// Links and directories.
+    pub fn finish(self) -> (Vec<Link>, Vec<PathBuf>) {
+        let path = |directory: &Symbol| PathBuf::from(OsStr::from_bytes(self.symbols.spelling(*directory)));
+        (self.links, self.directories.iter().map(path).collect())
     }
 
-    fn real_directory(&mut self, path: &Path) -> PathBuf {
-        if let Some(real) = self.real.get(path) {
-            return real.clone();
+    fn real_directory(&mut self, path: &[u8]) -> Symbol {
+        let name = self.symbols.intern(path);
+        if let Some(real) = self.real.get(&name) {
+            return *real;
         }
-        let real = self.walk(PathBuf::from("/"), path, &mut 0);
-        self.real.insert(path.to_owned(), real.clone());
+        let real = self.walk(known::SLASH, Path::new(OsStr::from_bytes(path)), &mut 0);
+        self.real.insert(name, real);
         real
     }
 
-    fn walk(&mut self, from: PathBuf, path: &Path, links: &mut usize) -> PathBuf {
+    fn walk(&mut self, from: Symbol, path: &Path, links: &mut usize) -> Symbol {
         let mut at = from;
         for part in path.components() {
             match part {
-                Part::RootDir => at = PathBuf::from("/"),
+                Part::RootDir => at = known::SLASH,
                 Part::ParentDir => {
-                    self.list(at.clone());
-                    at.pop();
+                    self.list(at);
+                    at = self.parent(at);
                 }
-                Part::Normal(name) => at = self.step(at, Path::new(name), links),
+                Part::Normal(name) => at = self.step(at, name.as_bytes(), links),
                 Part::CurDir | Part::Prefix(_) => {}
             }
         }
         at
     }
 
-    fn step(&mut self, directory: PathBuf, name: &Path, links: &mut usize) -> PathBuf {
-        let path = directory.join(name);
-        let target = match self.known.get(&path) {
-            Some(target) => target.clone(),
-            None => {
-                let target = fs::read_link(&path).ok();
-                if let Some(target) = &target {
-                    self.links.push(Link { path: path.clone(), target: target.clone() });
-                }
-                self.known.insert(path.clone(), target.clone());
-                target
+    fn parent(&mut self, directory: Symbol) -> Symbol {
+        let spelling = self.symbols.spelling(directory);
+        match spelling.iter().rposition(|&byte| byte == b'/') {
+            None | Some(0) => known::SLASH,
+            Some(slash) => {
+                let parent = spelling[..slash].to_vec();
+                self.symbols.intern(&parent)
             }
-        };
-        match target {
-            Some(target) if *links < MAX_LINKS => {
-                *links += 1;
-                self.walk(directory, &target, links)
-            }
-            _ => path,
         }
     }
 
-    fn list(&mut self, directory: PathBuf) {
-        if self.listed.insert(directory.clone()) {
+    fn step(&mut self, directory: Symbol, name: &[u8], links: &mut usize) -> Symbol {
+        let slash: &[u8] = if directory == known::SLASH { b"" } else { b"/" };
+        let path = [self.symbols.spelling(directory), slash, name].concat();
+        let path = self.symbols.intern(&path);
+        let Some(target) = self.disk.target(path, self.symbols) else { return path };
+        let target = target.to_owned();
+        if self.linked.insert(path) {
+            let path = PathBuf::from(OsStr::from_bytes(self.symbols.spelling(path)));
+            self.links.push(Link { path, target: target.clone() });
+        }
+        if *links == MAX_LINKS {
+            return path;
+        }
+        *links += 1;
+        self.walk(directory, &target, links)
+    }
+
+    fn list(&mut self, directory: Symbol) {
+        if self.listed.insert(directory) {
             self.directories.push(directory);
         }
     }

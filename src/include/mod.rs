@@ -12,7 +12,8 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::args::{self, MacroWord, Preprocessing};
 
@@ -21,6 +22,7 @@ mod directive;
 mod disk;
 mod expand;
 mod expression;
+mod hash;
 mod lex;
 mod lines;
 mod mirror;
@@ -35,8 +37,9 @@ mod unit;
 pub use mirror::Link;
 
 use ask::Subject;
-use disk::{Seen, look};
+use hash::Map;
 use setup::Setup;
+use symbol::Symbol;
 use unit::{Run, Shared};
 
 /// A compile to be analysed.
@@ -80,8 +83,8 @@ pub struct File {
 /// Everything that a compile reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closure {
-    /// In the order of first need.
-    pub files: Vec<File>,
+    /// In the order of first need. Units share what they have in common.
+    pub files: Vec<Arc<File>>,
     /// Symbolic links on the ways to them.
     pub links: Vec<Link>,
     /// Directories that must be there although they may hold no file: those searched, and those passed on the
@@ -113,9 +116,15 @@ struct SetupKey {
 /// An answer and what it depends on.
 struct Remembered {
     closure: Closure,
-    seen: Vec<(PathBuf, Seen)>,
-    ways: Vec<mirror::Component>,
+    /// Paths, each with the number of what was seen there.
+    seen: Vec<(Symbol, u32)>,
 }
+
+/// Bytes that everything remembered may take, roughly, before all of it is forgotten and gathered anew. The whole
+/// of RocksDB takes a tenth.
+const MOST_MEMORY: usize = 192 << 20;
+/// Bytes of versions of files that are no longer there, likewise, if they are most of all.
+const MOST_OUTDATED: usize = 16 << 20;
 
 /// The engine, with everything it remembers.
 #[derive(Default)]
@@ -123,6 +132,10 @@ pub struct Engine {
     shared: Shared,
     setups: HashMap<SetupKey, Setup>,
     remembered: HashMap<Unit, Remembered>,
+    /// The files of all answers, by their names.
+    files: Map<Symbol, Arc<File>>,
+    /// Bytes that `remembered` takes, roughly.
+    remembered_size: usize,
 }
 
 impl Engine {
@@ -134,9 +147,14 @@ impl Engine {
     /// Everything that this compile reads.
     pub fn closure(&mut self, unit: &Unit) -> Result<&Closure, Unable> {
         let words = args::preprocessing(&unit.argv).map_err(|reason| Unable(reason.to_string()))?;
+        if self.is_full() {
+            *self = Engine::new();
+        }
         let key = setup_key(unit, &words);
+        self.shared.disk.begin();
         let setup_is_valid = self.setups.get(&key).is_some_and(Setup::is_valid);
-        let is_valid = setup_is_valid && self.remembered.get(unit).is_some_and(Remembered::is_valid);
+        let is_valid =
+            setup_is_valid && self.remembered.get(unit).is_some_and(|known| known.is_valid(&mut self.shared));
         if !is_valid {
             if !setup_is_valid {
                 self.setups.remove(&key);
@@ -146,20 +164,42 @@ impl Engine {
                 self.setups.insert(setup_key(unit, &words), setup.map_err(Unable)?);
             }
             let setup = self.setups.get_mut(&key).ok_or_else(|| Unable("has no compiler".to_owned()))?;
-            let remembered = analyse(unit, &words, setup, &mut self.shared).map_err(Unable)?;
-            self.remembered.insert(unit.clone(), remembered);
+            self.shared.disk.settle(setup.defaults.directories.iter().map(Vec::as_slice));
+            let remembered =
+                analyse(unit, &words, setup, &mut self.shared, &mut self.files).map_err(Unable)?;
+            self.remembered_size += remembered.size();
+            if let Some(old) = self.remembered.insert(unit.clone(), remembered) {
+                self.remembered_size -= old.size();
+            }
         }
         self.remembered
             .get(unit)
             .map(|known| &known.closure)
             .ok_or_else(|| Unable("was forgotten".to_owned()))
     }
+
+    /// Whether it is time to begin anew.
+    fn is_full(&self) -> bool {
+        let Shared { store, symbols, disk, .. } = &self.shared;
+        let size = store.size() + symbols.size() + disk.size() + self.remembered_size;
+        size > MOST_MEMORY || (store.outdated() > MOST_OUTDATED && store.outdated() * 2 > store.size())
+    }
 }
 
 impl Remembered {
-    fn is_valid(&self) -> bool {
-        self.seen.iter().all(|(path, seen)| look(path) == *seen)
-            && self.ways.iter().all(mirror::Component::is_valid)
+    fn is_valid(&self, shared: &mut Shared) -> bool {
+        let Shared { disk, symbols, .. } = shared;
+        self.seen.iter().all(|seen| disk.is_still(*seen, symbols))
+    }
+
+    fn size(&self) -> usize {
+        let paths =
+            self.closure.links.len() * 2 + self.closure.directories.len() + self.closure.defaults.len();
+        // Paths have some fifty bytes; the key has about as much as a hundred of its words.
+        self.seen.len() * size_of::<(Symbol, u32)>()
+            + self.closure.files.len() * size_of::<Arc<File>>()
+            + paths * 100
+            + 4096
     }
 }
 
@@ -181,10 +221,12 @@ fn analyse(
     words: &Preprocessing,
     setup: &mut Setup,
     shared: &mut Shared,
+    known: &mut Map<Symbol, Arc<File>>,
 ) -> Result<Remembered, String> {
-    shared.disk.clear();
+    shared.disk.begin();
+    let cwd = unit.cwd.as_os_str().as_bytes();
     let input = words.input.as_bytes();
-    let mut run = Run::new(shared, setup, unit.cwd.as_os_str().as_bytes(), input);
+    let mut run = Run::new(shared, setup, cwd, input);
     run.compilers_own()?;
     run.text(&macro_text(&words.macros))?;
     for first in [true, false] {
@@ -197,25 +239,43 @@ fn analyse(
     }
     let needed = run.needed();
     let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
-    let mut mirror = mirror::Mirror::default();
     let defaults: Vec<PathBuf> = setup.defaults.directories.iter().map(|directory| path(directory)).collect();
-    let mut files = Vec::with_capacity(needed.len());
-    for file in &needed {
-        let name = path(shared.symbols.spelling(file.path));
-        let absolute = path(shared.symbols.spelling(file.absolute));
-        let real = mirror.add_file(&absolute);
-        let system = defaults.iter().any(|default| name.starts_with(default) || real.starts_with(default));
-        files.push(File { name, real, system, certain: file.certain });
-    }
+    let Shared { disk, symbols, .. } = shared;
+    let mut mirror = mirror::Mirror::new(disk, symbols);
+    let reals: Vec<Symbol> = needed.iter().map(|file| mirror.add_file(file.absolute)).collect();
     for directory in &setup.search.directories {
-        mirror.add_directory(&unit.cwd.join(path(directory)));
+        mirror.add_directory(unit.cwd.join(path(directory)).as_os_str().as_bytes());
     }
-    mirror.add_directory(&unit.cwd);
+    mirror.add_directory(cwd);
+    let (links, directories) = mirror.finish();
+    let mut files = Vec::with_capacity(needed.len());
+    for (file, real) in needed.iter().zip(reals) {
+        let below_defaults = |path: Symbol| {
+            let path = symbols.spelling(path);
+            setup.defaults.directories.iter().any(|default| is_below(path, default))
+        };
+        let system = below_defaults(file.path) || below_defaults(real);
+        let (name, real) = (symbols.path(file.path), symbols.path(real));
+        let same = known
+            .get(&file.path)
+            .filter(|known| known.real == real && known.system == system && known.certain == file.certain);
+        files.push(match same {
+            Some(same) => Arc::clone(same),
+            None => {
+                let (name, real) = (name.to_owned(), real.to_owned());
+                let new = Arc::new(File { name, real, system, certain: file.certain });
+                known.insert(file.path, Arc::clone(&new));
+                new
+            }
+        });
+    }
     let exact = files.iter().all(|file| file.certain);
-    let seen =
-        shared.disk.all().map(|(at, seen)| (path(shared.symbols.spelling(at)), seen.clone())).collect();
-    let (links, directories, ways) = mirror.finish();
-    Ok(Remembered { closure: Closure { files, links, directories, defaults, exact }, seen, ways })
+    let seen = shared.disk.touched();
+    Ok(Remembered { closure: Closure { files, links, directories, defaults, exact }, seen })
+}
+
+fn is_below(path: &[u8], directory: &[u8]) -> bool {
+    path.strip_prefix(directory).is_some_and(|rest| rest.starts_with(b"/") || directory.ends_with(b"/"))
 }
 
 /// `-D` and `-U` as directives, as the compilers define them.
@@ -248,9 +308,4 @@ fn macro_text(macros: &[MacroWord]) -> Vec<u8> {
         text.push(b'\n');
     }
     text
-}
-
-/// The directory of a path.
-fn parent(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("/"))
 }

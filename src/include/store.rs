@@ -1,11 +1,11 @@
 //! Lexed files, each once for as long as it does not change.
 
-use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use super::directive::{Lexed, Macro, lex};
 use super::disk::Stamp;
+use super::hash::Map;
 use super::lines::Dialect;
 use super::symbol::{Symbol, Symbols};
 use super::table::MacroRef;
@@ -25,7 +25,11 @@ struct Known {
 #[derive(Default)]
 pub struct Store {
     files: Vec<Arc<Lexed>>,
-    by_path: HashMap<(Symbol, Dialect), Known>,
+    by_path: Map<(Symbol, Dialect), Known>,
+    /// Text that is no file, by itself.
+    by_text: Map<(Vec<u8>, Dialect), FileId>,
+    size: usize,
+    outdated: usize,
 }
 
 impl Store {
@@ -43,8 +47,10 @@ impl Store {
         bytes: &[u8],
         symbols: &mut Symbols,
     ) -> FileId {
-        let file = self.add_text(bytes, dialect, symbols);
-        self.by_path.insert((path, dialect), Known { stamp, file, hash: hash(bytes) });
+        let file = self.lex(bytes, dialect, symbols);
+        if let Some(old) = self.by_path.insert((path, dialect), Known { stamp, file, hash: hash(bytes) }) {
+            self.outdated += self.lexed(old.file).size();
+        }
         file
     }
 
@@ -53,11 +59,34 @@ impl Store {
         self.by_path.get(&(path, dialect)).map_or(0, |known| known.hash)
     }
 
-    /// Lexes text that is no file.
+    /// Lexes text that is no file, if the same was not lexed before.
     pub fn add_text(&mut self, bytes: &[u8], dialect: Dialect, symbols: &mut Symbols) -> FileId {
-        let file = FileId(self.files.len() as u32);
-        self.files.push(Arc::new(lex(bytes, dialect, symbols)));
+        let key = (bytes.to_vec(), dialect);
+        if let Some(file) = self.by_text.get(&key) {
+            return *file;
+        }
+        let file = self.lex(bytes, dialect, symbols);
+        self.size += bytes.len();
+        self.by_text.insert(key, file);
         file
+    }
+
+    fn lex(&mut self, bytes: &[u8], dialect: Dialect, symbols: &mut Symbols) -> FileId {
+        let file = FileId(self.files.len() as u32);
+        let lexed = lex(bytes, dialect, symbols);
+        self.size += lexed.size();
+        self.files.push(Arc::new(lexed));
+        file
+    }
+
+    /// Roughly the bytes that all this takes.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Those of them that belong to files as they no longer are.
+    pub fn outdated(&self) -> usize {
+        self.outdated
     }
 
     /// A file's directives.

@@ -1,7 +1,11 @@
 //! Spellings as numbers: equal tokens have equal symbols, and a macro table is an array.
 
-use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
+
+use super::hash::Map;
 
 /// A spelling, interned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,14 +20,15 @@ impl Symbol {
 
 /// All spellings met so far.
 pub struct Symbols {
-    numbers: HashMap<Arc<[u8]>, Symbol>,
+    numbers: Map<Arc<[u8]>, Symbol>,
     spellings: Vec<Arc<[u8]>>,
+    bytes: usize,
 }
 
 impl Symbols {
     /// Holds the known spellings, so that their constants are true.
     pub fn new() -> Symbols {
-        let mut symbols = Symbols { numbers: HashMap::new(), spellings: Vec::new() };
+        let mut symbols = Symbols { numbers: Map::default(), spellings: Vec::new(), bytes: 0 };
         for (at, spelling) in KNOWN.iter().enumerate() {
             let symbol = symbols.intern(spelling.as_bytes());
             debug_assert_eq!(symbol.index(), at, "{spelling} stands twice");
@@ -40,6 +45,7 @@ impl Symbols {
             Symbol(u32::try_from(self.spellings.len()).expect("memory ends before four billion names"));
         let spelling: Arc<[u8]> = spelling.into();
         self.numbers.insert(Arc::clone(&spelling), symbol);
+        self.bytes += spelling.len();
         self.spellings.push(spelling);
         symbol
     }
@@ -47,6 +53,11 @@ impl Symbols {
     /// The spelling of a symbol.
     pub fn spelling(&self, symbol: Symbol) -> &[u8] {
         &self.spellings[symbol.index()]
+    }
+
+    /// The spelling of a symbol that is a path.
+    pub fn path(&self, symbol: Symbol) -> &Path {
+        Path::new(OsStr::from_bytes(self.spelling(symbol)))
     }
 
     /// The same, to be kept while others are added.
@@ -57,6 +68,11 @@ impl Symbols {
     /// Those added since there were `count`.
     pub fn since(&self, count: usize) -> impl Iterator<Item = Symbol> + use<> {
         (count as u32..self.spellings.len() as u32).map(Symbol)
+    }
+
+    /// Roughly the bytes that all this takes: a spelling with its two counts, and its places in list and map.
+    pub fn size(&self) -> usize {
+        self.bytes + self.spellings.len() * (4 * size_of::<Arc<[u8]>>() + size_of::<Symbol>())
     }
 
     /// How many there are.

@@ -1,9 +1,6 @@
 //! One unit: runs the directives of its files and gathers what they need.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::ask::Question;
@@ -11,6 +8,7 @@ use super::directive::{Directive, How, Lexed};
 use super::disk::{Disk, Kind, Seen, Stamp};
 use super::expand::{Expander, Stop, Surroundings};
 use super::expression::{Truth, evaluate, header_name};
+use super::hash::Map;
 use super::retarget;
 use super::setup::Setup;
 use super::store::{FileId, Store};
@@ -77,13 +75,13 @@ pub struct Run<'e> {
     cwd: &'e [u8],
     base_file: Vec<u8>,
     needed: Vec<Needed>,
-    places: HashMap<Symbol, usize>,
+    places: Map<Symbol, usize>,
     /// Files read at most once, and whether that is certain.
-    once: HashMap<(u64, u64), (bool, Stamp, u128)>,
-    entered: HashMap<(u64, u64), bool>,
+    once: Map<(u64, u64), (bool, Stamp, u128)>,
+    entered: Map<(u64, u64), bool>,
     /// The files at work, outermost first.
     stack: Vec<(u64, u64)>,
-    resolved: HashMap<(Symbol, Option<usize>), Option<Found>>,
+    resolved: Map<(Symbol, Option<usize>), Option<Found>>,
     includes: HashMap<(Symbol, Vec<u8>), i64>,
     retargeted: Option<usize>,
     asserted: bool,
@@ -105,11 +103,11 @@ impl<'e> Run<'e> {
             cwd,
             base_file: base_file.to_vec(),
             needed: Vec::new(),
-            places: HashMap::new(),
-            once: HashMap::new(),
-            entered: HashMap::new(),
+            places: Map::default(),
+            once: Map::default(),
+            entered: Map::default(),
             stack: Vec::new(),
-            resolved: HashMap::new(),
+            resolved: Map::default(),
             includes: HashMap::new(),
             retargeted: None,
             asserted: false,
@@ -549,8 +547,7 @@ impl<'e> Run<'e> {
         if stamp.len > MAX_FILE {
             return Err(self.trouble(found, "is larger than 64 MiB"));
         }
-        let path = Path::new(OsStr::from_bytes(self.shared.symbols.spelling(found.absolute)));
-        let (bytes, now) = match super::disk::read(path) {
+        let (bytes, now) = match super::disk::read(self.shared.symbols.path(found.absolute)) {
             Ok(read) => read,
             Err(e) => return Err(self.trouble(found, &format!("cannot be read: {e}"))),
         };
@@ -558,7 +555,7 @@ impl<'e> Run<'e> {
             return Err(self.trouble(found, "changed while it was read"));
         }
         let Shared { store, symbols, .. } = &mut *self.shared;
-        Ok(Some((store.add(found.absolute, dialect, stamp.clone(), &bytes, symbols), stamp)))
+        Ok(Some((store.add(found.absolute, dialect, stamp, &bytes, symbols), stamp)))
     }
 
     fn trouble(&self, found: Found, what: &str) -> String {
@@ -567,7 +564,7 @@ impl<'e> Run<'e> {
 
     fn look(&mut self, absolute: Symbol) -> Seen {
         let Shared { disk, symbols, .. } = &mut *self.shared;
-        disk.look(absolute, symbols).clone()
+        disk.look(absolute, symbols)
     }
 
     fn absolute(&mut self, path: Symbol) -> Symbol {
@@ -608,19 +605,9 @@ impl<'e> Run<'e> {
 
     /// Searches the directories from one on.
     fn search(&mut self, name: &[u8], from: usize) -> Result<Option<Found>> {
-        let below = name.iter().rposition(|&byte| byte == b'/');
         for at in from..self.setup.directories.len() {
             let directory = Arc::clone(self.shared.symbols.shared_spelling(self.setup.directories[at]));
             let slash: &[u8] = if directory.ends_with(b"/") { b"" } else { b"/" };
-            // Most directories have no such subdirectory; one look rules out everything below it.
-            if let Some(below) = below {
-                let parent = [&directory[..], slash, &name[..below]].concat();
-                let parent = self.shared.symbols.intern(&parent);
-                let parent = self.absolute(parent);
-                if self.look(parent) == Seen::Absent {
-                    continue;
-                }
-            }
             if let Some(found) = self.probe(&[&directory[..], slash, name].concat(), Some(at + 1))? {
                 return Ok(Some(found));
             }
