@@ -147,8 +147,9 @@ impl<'a> Wishes<'a> {
         Ok(Plan { file: owned(file), added, asked_of_server })
     }
 
+    /// One word, because a server does not trust a value of its own word that looks like an option.
     fn target_words(&self, target: &[u8]) -> Vec<OsString> {
-        if self.has_target { vec![] } else { vec!["-MQ".into(), owned(target)] }
+        if self.has_target { vec![] } else { vec![owned(&[b"-MQ", target].concat())] }
     }
 }
 

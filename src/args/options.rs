@@ -137,7 +137,7 @@ pub fn rule(word: &[u8]) -> Option<String> {
 /// Compilers put the words of a file for `@file` wherever it stands.
 pub fn distrust(row: &Row, value: &[u8], stands_apart: bool) -> Option<&'static str> {
     let is_kept = matches!(row.server, Server::Accept | Server::AcceptPath | Server::AcceptAssembly);
-    if row.server == Server::Accept && value.contains(&b'/') {
+    if matches!(row.server, Server::Accept | Server::AcceptAssembly) && value.contains(&b'/') {
         Some("holds a path in a place that is not known to be harmless")
     } else if stands_apart && value.starts_with(b"@") {
         Some("has a value that stands for the words in a file")

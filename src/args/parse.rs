@@ -97,7 +97,10 @@ mod tests {
     fn words_that_cannot_be_trusted() {
         assert_eq!(shape("cc -c -o"), "-c= missing");
         assert_eq!(shape("cc --frobnicate -Zfoo --"), "unknown unknown unknown");
-        assert_eq!(shape("cc -fnew-thing=/etc/passwd -target ../x"), "distrusted distrusted");
+        assert_eq!(
+            shape("cc -fnew-thing=/etc/passwd -target ../x -gsplit-dwarf=/x"),
+            "distrusted distrusted distrusted"
+        );
         assert_eq!(shape("cc --param -fplugin=x -D @file"), "distrusted distrusted");
         assert_eq!(shape("cc -o @file -o -x"), "distrusted -o=-x");
         assert_eq!(shape("cc -fdebug-prefix-map=/a=/b"), "-fdebug-prefix-map==/a=/b");

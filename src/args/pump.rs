@@ -148,7 +148,9 @@ impl Job {
             || row.effect != Effect::Output && (looks_like_file(value) || value.starts_with(b"-"));
         match (item.words, row.attach) {
             (1, _) => argv.push(owned(item.word)),
-            (_, Attach::Either) if is_misread => argv.push(owned(&[item.word, value].concat())),
+            (_, Attach::Either) if is_misread && !value.is_empty() => {
+                argv.push(owned(&[item.word, value].concat()))
+            }
             _ if is_misread => return Err(Reason::at(value, "is a value that a server would misread")),
             _ => argv.extend([owned(item.word), owned(value)]),
         }
@@ -187,11 +189,12 @@ mod tests {
 
     #[test]
     fn it_is_told_what_the_dependency_file_speaks_of() {
-        assert_eq!(sent("gcc -c -MD -MF x.d -MP a.c -o b/a.o"), "gcc -c -MD -MP a.c -o b/a.o -MQ b/a.o");
+        assert_eq!(sent("gcc -c -MD -MF x.d -MP a.c -o b/a.o"), "gcc -c -MD -MP a.c -o b/a.o -MQb/a.o");
         assert_eq!(sent("gcc -c -MMD -MT t -MT u a.c"), "gcc -c -MMD -MTt -MTu a.c -o a.o");
-        assert_eq!(sent("gcc -c -Wp,-MD,x.d a.c -o b/x.o"), "gcc -c a.c -o b/x.o -MD -MQ a.o");
-        assert_eq!(sent("clang -c -Wp,-MMD,x.d a.c -o b/x.o"), "clang -c a.c -o b/x.o -MMD -MQ b/x.o");
-        assert_eq!(sent("gcc -S -MD a.c"), "gcc -S -MD a.c -MQ a.o -o a.s");
+        assert_eq!(sent("gcc -c -Wp,-MD,x.d a.c -o b/x.o"), "gcc -c a.c -o b/x.o -MD -MQa.o");
+        assert_eq!(sent("clang -c -Wp,-MMD,x.d a.c -o b/x.o"), "clang -c a.c -o b/x.o -MMD -MQb/x.o");
+        assert_eq!(sent("gcc -c -MD a.c -o-a.o"), "gcc -c -MD a.c -o-a.o -MQ-a.o");
+        assert_eq!(sent("gcc -S -MD a.c"), "gcc -S -MD a.c -MQa.o -o a.s");
     }
 
     #[test]
@@ -201,6 +204,7 @@ mod tests {
         assert!(plain("gcc -c -fsanitize=address a.c").contains("-fsanitize=address"));
         assert!(plain("clang -c -fdebug-prefix-map=/w=. a.c").contains("clang"));
         assert!(plain("gcc -c -Wp,-Ix a.c").contains("-Wp,-Ix"));
+        assert!(plain("gcc -c -MD -MT  a.c").contains("misread"), "an empty value cannot be joined");
         assert!(plain("clang -c --gcc-toolchain=/t a.c").contains("programs"));
         assert!(sent_from("gcc -c a.c", "/", "/").is_err());
         assert!(sent_from("gcc -c -g a.c", "/w", "/link").is_err());
