@@ -254,6 +254,8 @@ fn what_a_daemon_leaves_that_is_killed_whole_the_next_one_removes() {
     });
     let next = Daemon::ours(&rig.workspace, &[]);
     rig.workspace.assert_clean();
+    // Before it watches for signals, they end it as they do any program.
+    wait_until("it has started", || !children(next.pid()).is_empty());
     next.stop();
 }
 

@@ -67,6 +67,37 @@ fn every_kind_of_job_has_its_line() {
     assert_eq!(lines.len(), 9, "{lines:#?}");
 }
 
+/// An attack cannot fill the disk, nor hide who is served.
+#[test]
+fn a_flood_of_bad_requests_ends_in_a_count() {
+    const FLOOD: usize = 1000;
+    let workspace = Workspace::new("flood");
+    let daemon = Daemon::ours(&workspace, &["--jobs", "2", "--log-level", "notice"]);
+    let good = request(Version::Plain, &["gcc", "-c", "a.c"], b"int x;\n");
+    let not_allowed = request(Version::Plain, &["unheard-of", "-c", "a.c"], b"int x;\n");
+    for number in 0..FLOOD {
+        let bad = [&b"DIST00000001ARGC00000000"[..], b"GET / HTTP/1.0\r\n\r\n", &not_allowed][number % 3];
+        exchange(daemon.port, bad, false).unwrap();
+        if number % 100 == 0 {
+            exchange(daemon.port, &good, false).unwrap();
+        }
+    }
+    daemon.wait_for_jobs("COMPILE_OK", FLOOD / 100);
+    let log = daemon.stop();
+    let count = |part: &str| log.lines().filter(|line| line.contains(part)).count();
+    let (reasons, lines) = (count("127.0.0.1:") - count("dcc_job_summary"), count("dcc_job_summary"));
+    let written = lines - FLOOD / 100;
+    // Both workers have their own supply, of 100 and one more in 5 s.
+    assert!((100..300).contains(&written), "{written} lines");
+    assert_eq!(reasons, written + 1, "each with its reason; and the line that tells where it listens");
+    let left_out = |line: &str| {
+        let count = line.strip_suffix(" more complaints about clients were left out")?;
+        count.rsplit(' ').next()?.parse::<usize>().ok()
+    };
+    let left_out: usize = log.lines().filter_map(left_out).sum();
+    assert_eq!(written + left_out, FLOOD, "nobody is forgotten");
+}
+
 /// The part of a job's line that does not differ from run to run; `None` if it is not of stock's shape.
 fn without_numbers(line: &str) -> Option<String> {
     let rest = line.strip_prefix("distccd[")?;

@@ -42,6 +42,8 @@ mod logs;
 mod lsdistcc;
 /// The manual pages.
 mod manual;
+/// Memory of the daemon, however clients behave.
+mod memory;
 /// `distccmon-text`, ours and stock's, on either's states.
 mod monitor;
 /// One binary, many names.

@@ -1,7 +1,6 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::os::fd::FromRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 use distcc::wire::Version;
 
 use crate::daemon::{daemon_with_servers, is_root, servers_command};
+use crate::util::net::connect_from;
 use crate::util::peer::{exchange, request};
 use crate::util::*;
 
@@ -35,28 +35,6 @@ fn job(compiler: &str, file: &str) -> Vec<u8> {
     request(Version::Plain, &[compiler, "-c", file], b"int x;\n")
 }
 
-/// Connects from this address of the loopback network.
-#[allow(unsafe_code)]
-fn connect_from(source: Ipv4Addr, port: u16) -> TcpStream {
-    let address = |ip: Ipv4Addr, port: u16| libc::sockaddr_in {
-        sin_family: libc::AF_INET as _,
-        sin_port: port.to_be(),
-        sin_addr: libc::in_addr { s_addr: u32::from(ip).to_be() },
-        sin_zero: [0; 8],
-    };
-    let len = size_of::<libc::sockaddr_in>() as libc::socklen_t;
-    let (from, to) = (address(source, 0), address(Ipv4Addr::LOCALHOST, port));
-    // SAFETY: plain socket calls; the addresses live through them and have the length that is said.
-    unsafe {
-        let socket = libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
-        assert!(socket >= 0);
-        let stream = TcpStream::from_raw_fd(socket);
-        assert_eq!(libc::bind(socket, (&raw const from).cast(), len), 0);
-        assert_eq!(libc::connect(socket, (&raw const to).cast(), len), 0);
-        stream
-    }
-}
-
 /// In the order of arrival, and in turns for client addresses: who has sent twenty jobs does not keep another's one
 /// waiting for all of them.
 #[test]
@@ -81,7 +59,7 @@ fn clients_take_turns_and_jobs_their_order() {
     );
     let mut streams = Vec::new();
     let mut send = |client: u8, name: &str| {
-        let mut stream = connect_from(Ipv4Addr::new(127, 0, 0, client), daemon.port);
+        let mut stream = connect_from(Ipv4Addr::new(127, 0, 0, client), daemon.port, None).unwrap();
         stream
             .write_all(&request(Version::Plain, &["slow", &format!("-fno-{name}"), "-c", "a.c"], b"int x;\n"))
             .unwrap();

@@ -247,12 +247,8 @@ fn a_job_whose_answer_is_not_taken_runs_no_longer() {
     let source = format!("char large[{}] = {{1}};\n", 16 << 20);
     let mut deaf = TcpStream::connect(("127.0.0.1", daemon.port)).unwrap();
     deaf.write_all(&request(Version::Plain, &["gcc", "-c", "deaf.c"], source.as_bytes())).unwrap();
-    wait_until("the compiler has ended", || {
-        let metrics = body(port, "/metrics");
-        // Only after its start is there an object.
-        let mut jobs = std::fs::read_dir(workspace.path("tmp")).unwrap().flatten();
-        jobs.any(|job| job.path().join("object").exists()) && value(&metrics, "distccd_slots_in_use") == 0.0
-    });
+    assert_eq!(deaf.peek(&mut [0]).unwrap(), 1, "the answer has begun");
+    wait_until("the slot is free", || value(&body(port, "/metrics"), "distccd_slots_in_use") == 0.0);
     wait_until("it is no longer listed", || body(port, "/jobs") == "[\n]\n");
     assert_eq!(value(&body(port, "/metrics"), "distccd_connections"), 1.0);
     drop(deaf);

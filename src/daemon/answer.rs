@@ -60,15 +60,16 @@ impl Answers {
         Reply::new(head, None)
     }
 
-    /// A reply with what the compiler has left.
+    /// A reply with what the compiler has left, on the disk if it takes more than `room` bytes of memory.
     ///
     /// # Errors
-    /// When that cannot be read, or a compiler that succeeded made no object.
+    /// When that cannot be read or stored, or a compiler that succeeded made no object.
     pub fn with_results(
         &mut self,
         version: Version,
         status: WaitStatus,
         compile: &mut Compile,
+        room: usize,
     ) -> io::Result<Reply> {
         let results = compile.results()?;
         let mut head = Vec::new();
@@ -77,7 +78,7 @@ impl Answers {
         self.encode_part(version, Part::Stdout, bounded(&results.stdout)?, &mut head);
         if !status.success() {
             reply::encode_part(Part::Object, 0, &mut head);
-            return Ok(Reply::new(head, None));
+            return stored(Reply::new(head, None), compile, room);
         }
         let mut object = results.object.ok_or_else(|| io::Error::other("the compiler made no object"))?;
         let len = object.metadata()?.len();
@@ -86,7 +87,7 @@ impl Answers {
             .ok_or_else(|| io::Error::other(format!("the object has {len} bytes, which is too much")))?;
         if !version.compressed() {
             reply::encode_part(Part::Object, wire_len, &mut head);
-            return Ok(Reply::new(head, Some((object, len))));
+            return stored(Reply::new(head, Some((object, len))), compile, room);
         }
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
@@ -103,7 +104,7 @@ impl Answers {
             }
             self.encode_part(version, Part::Dependencies, bounded(&dependencies)?, &mut head);
         }
-        Ok(Reply::new(head, None))
+        stored(Reply::new(head, None), compile, room)
     }
 
     fn encode_part(&mut self, version: Version, part: Part, bytes: &[u8], out: &mut Vec<u8>) {
@@ -132,6 +133,11 @@ impl Answers {
     pub fn has_been_large(&mut self) -> bool {
         std::mem::take(&mut self.large)
     }
+}
+
+/// Moves a reply to the disk if there is no room for it in memory: nobody knows when its client will take it.
+fn stored(reply: Reply, compile: &Compile, room: usize) -> io::Result<Reply> {
+    if reply.memory() <= room { Ok(reply) } else { reply.into_file(compile.unnamed_file()?) }
 }
 
 fn bounded(bytes: &[u8]) -> io::Result<&[u8]> {

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use crate::daemon::job::Compile;
+use crate::daemon::limits;
 use crate::daemon::outcome::Outcome;
 use crate::daemon::session::Session;
 use crate::daemon::stats::{Finished, JobEnd};
@@ -39,6 +40,12 @@ pub struct Connection {
     pub deadline: Instant,
     /// How much memory its source gets.
     pub memory: Memory,
+    /// What a large command takes of the worker's memory, in bytes.
+    pub command: usize,
+    /// The same for the answer.
+    pub answer: usize,
+    /// Compiler and source as the client named them, once they have been used.
+    pub names: Option<(Vec<u8>, Vec<u8>)>,
     /// Only waiting for the client to close.
     pub lingering: bool,
     /// Bytes cannot go from this kind of stream to a file without a copy.
@@ -103,6 +110,21 @@ impl Reply {
     pub fn new(head: Vec<u8>, object: Option<(File, u64)>) -> Reply {
         Reply { head, sent: 0, object: object.map(|(file, len)| (file, 0, len)), linger: false }
     }
+
+    /// The same out of this empty file, with nothing left in memory.
+    pub fn into_file(self, mut file: File) -> io::Result<Reply> {
+        file.write_all(&self.head)?;
+        let mut len = self.head.len() as u64;
+        if let Some((mut object, ..)) = self.object {
+            len += io::copy(&mut object, &mut file)?;
+        }
+        Ok(Reply::new(Vec::new(), Some((file, len))))
+    }
+
+    /// What it takes of the worker's memory, in bytes.
+    pub fn memory(&self) -> usize {
+        if self.head.len() > limits::SMALL { self.head.len() } else { 0 }
+    }
 }
 
 impl Connection {
@@ -121,6 +143,9 @@ impl Connection {
             silence,
             deadline: now + silence,
             memory: Memory::default(),
+            command: 0,
+            answer: 0,
+            names: None,
             lingering: false,
             copies: false,
             tally: Tally::default(),

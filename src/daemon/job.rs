@@ -311,6 +311,14 @@ impl Compile {
         self.workplace.filter(|_| self.child.is_none() && !self.unfinished)
     }
 
+    /// A file on the disk, without a name, for what memory has no room for.
+    pub fn unnamed_file(&self) -> io::Result<File> {
+        match &self.workplace {
+            Some(workplace) => workplace.unnamed_file(),
+            None => Err(io::Error::other("the job has no directory")),
+        }
+    }
+
     /// Collects what the compiler left.
     pub fn results(&mut self) -> io::Result<Results> {
         let (Some((mut stdout, mut stderr)), Some(workplace)) = (self.output.take(), &mut self.workplace)

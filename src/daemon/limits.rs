@@ -1,10 +1,15 @@
 //! What one worker holds at most, and how often it complains.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
-/// Bytes of sources that a worker keeps in memory; what comes beyond waits or goes to the disk.
-pub const SOURCES_IN_MEMORY: usize = 32 << 20;
+/// Bytes of sources and answers that a worker keeps in memory; what comes beyond waits or goes to the disk.
+pub const MEMORY: usize = 32 << 20;
+
+/// Bytes of large commands that a worker keeps in memory; beyond it, who has not sent all of its request makes way.
+pub const COMMANDS: usize = 16 << 20;
+
+/// Up to so many bytes, a command or an answer counts for nothing: there is room for one of every connection.
+pub const SMALL: usize = 16 << 10;
 
 /// How many connections there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,36 +29,62 @@ impl Connections {
     }
 }
 
-/// Lets only so many complaints through in a while, so that an attack cannot fill the disk with them.
+/// Lets only so many complaints through, so that an attack cannot fill the disk with them: a supply that lasts for what
+/// happens now and then, and grows again slowly. Those that are left out are counted.
 #[derive(Debug)]
 pub struct Complaints {
-    since: Instant,
-    count: u32,
+    supply: u32,
+    /// When the supply last grew.
+    grown: Instant,
+    /// Since when some are left out, and how many.
+    left_out: Option<(Instant, u32)>,
 }
 
-/// Complaints that are written in one [`PERIOD`].
-const MOST: u32 = 100;
-const PERIOD: Duration = Duration::from_secs(10);
+/// Complaints that may come at once.
+const SUPPLY: u32 = 100;
+/// The time in which the supply grows by one. A worker under attack for a day writes some 5 MB.
+const GROWTH: Duration = Duration::from_secs(5);
+/// How long those that are left out are counted before the number is told.
+const COUNTED: Duration = Duration::from_secs(10);
 
 impl Complaints {
     /// None so far.
     pub fn new(now: Instant) -> Complaints {
-        Complaints { since: now, count: 0 }
+        Complaints { supply: SUPPLY, grown: now, left_out: None }
     }
 
-    /// What to write for one more complaint at `now`: itself, or nothing; and after a flood how many were left out.
-    pub fn take<'a>(&mut self, complaint: fmt::Arguments<'a>, now: Instant) -> Option<String> {
-        let mut left_out = 0;
-        if now.duration_since(self.since) >= PERIOD {
-            left_out = self.count.saturating_sub(MOST);
-            *self = Complaints::new(now);
+    /// Whether one more may be written at `now`; if not, it is counted.
+    pub fn may_write(&mut self, now: Instant) -> bool {
+        while self.supply < SUPPLY && now.saturating_duration_since(self.grown) >= GROWTH {
+            self.supply += 1;
+            self.grown += GROWTH;
         }
-        self.count = self.count.saturating_add(1);
-        match (self.count <= MOST, left_out) {
-            (false, _) => None,
-            (true, 0) => Some(complaint.to_string()),
-            (true, _) => Some(format!("{complaint} ({left_out} more complaints were left out before)")),
+        if self.supply == SUPPLY {
+            self.grown = now;
         }
+        if self.supply == 0 {
+            let (_, count) = self.left_out.get_or_insert((now, 0));
+            *count = count.saturating_add(1);
+            return false;
+        }
+        self.supply -= 1;
+        true
+    }
+
+    /// How many were left out, once it is time to tell.
+    pub fn left_out(&mut self, now: Instant) -> Option<u32> {
+        self.deadline().filter(|at| *at <= now)?;
+        self.take_left_out()
+    }
+
+    /// How many were left out, before nobody can tell any more.
+    pub fn take_left_out(&mut self) -> Option<u32> {
+        self.left_out.take().map(|(_, count)| count)
+    }
+
+    /// When to tell how many were left out, if any.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.left_out.map(|(since, _)| since + COUNTED)
     }
 }
 
@@ -62,15 +93,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_of_complaints_is_cut() {
+    fn a_flood_of_complaints_ends_in_a_count() {
         let start = Instant::now();
         let mut complaints = Complaints::new(start);
-        let written = (0..1000).filter(|_| complaints.take(format_args!("no"), start).is_some()).count();
-        assert_eq!(written, MOST as usize);
-        let later = start + PERIOD;
-        let first = complaints.take(format_args!("no"), later).unwrap();
-        assert_eq!(first, "no (900 more complaints were left out before)");
-        assert_eq!(complaints.take(format_args!("no"), later).as_deref(), Some("no"));
+        let written = (0..1000).filter(|_| complaints.may_write(start)).count();
+        assert_eq!(written, SUPPLY as usize);
+        assert_eq!(complaints.deadline(), Some(start + COUNTED));
+        assert_eq!(complaints.left_out(start), None);
+        assert_eq!(complaints.left_out(start + COUNTED), Some(900));
+        assert_eq!((complaints.deadline(), complaints.take_left_out()), (None, None));
+    }
+
+    #[test]
+    fn the_supply_of_complaints_grows_slowly() {
+        let start = Instant::now();
+        let mut complaints = Complaints::new(start);
+        let written =
+            |complaints: &mut Complaints, now| (0..1000).filter(|_| complaints.may_write(now)).count();
+        let all = written(&mut complaints, start);
+        assert_eq!(written(&mut complaints, start + GROWTH / 2), 0);
+        assert_eq!(written(&mut complaints, start + GROWTH * 5 / 2), 2);
+        assert_eq!(written(&mut complaints, start + GROWTH * 3), 1);
+        let later = start + GROWTH * 1000;
+        assert_eq!(written(&mut complaints, later), all);
+        assert_eq!(written(&mut complaints, later + GROWTH / 2), 0);
     }
 
     #[test]

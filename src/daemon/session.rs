@@ -53,6 +53,7 @@ pub struct Session {
     directory: Option<Rooted>,
     refusal: Option<Refusal>,
     touched: bool,
+    whole: bool,
 }
 
 impl Session {
@@ -74,6 +75,16 @@ impl Session {
     /// Whether anything has come from the client.
     pub fn is_untouched(&self) -> bool {
         !self.touched
+    }
+
+    /// Whether everything had come that the client had to send, when the job was decided.
+    pub fn has_whole_request(&self) -> bool {
+        self.whole
+    }
+
+    /// Bytes of memory that the command takes, as far as it has come.
+    pub fn command_held(&self) -> usize {
+        self.decoder.command_held()
     }
 
     /// Takes bytes from the front of `input`; `None` when they are used up. Bytes after a complete request
@@ -167,6 +178,9 @@ impl Session {
 
     fn finish<'a>(&mut self, outcome: Outcome) -> Action<'a> {
         self.stage = Stage::Over;
+        self.whole = self.decoder.is_complete();
+        // What it holds of a request is of no further use.
+        self.decoder = Decoder::new();
         Action::Finish(outcome)
     }
 }

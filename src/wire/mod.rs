@@ -23,14 +23,15 @@ mod words;
 
 pub use token::Token;
 
-/// What one message may ask us to hold. No real client comes near these (`protocol.md` section 3.2).
+/// What one message may ask us to hold. No real client comes near these (`protocol.md` section 3.2), nor gets past those
+/// for commands: it is a program that was started with the same words.
 pub mod limits {
     /// Words of a command.
     pub const ARGUMENTS: u32 = 65_536;
-    /// Bytes of one word.
-    pub const ARGUMENT: u32 = 1 << 20;
-    /// Bytes of all words together.
-    pub const ALL_ARGUMENTS: u32 = 8 << 20;
+    /// Bytes of one word: what Linux lets a program have (`MAX_ARG_STRLEN`, with the NUL behind it).
+    pub const ARGUMENT: u32 = (128 << 10) - 1;
+    /// Bytes of all words together: what Linux lets a program have with a stack of the usual size.
+    pub const ALL_ARGUMENTS: u32 = 2 << 20;
     /// Bytes of one body, on the wire and expanded; also of all files of a request together.
     pub const BODY: u32 = 1 << 30;
     /// Files and links of a request.

@@ -77,6 +77,8 @@ pub struct Decoder {
     pump: bool,
     /// Files and links that have not begun.
     entries: u32,
+    /// Bytes of memory that the complete command takes.
+    command_held: usize,
     /// Bytes of files announced so far, at most [`limits::BODY`].
     files_len: u32,
 }
@@ -134,6 +136,7 @@ impl Decoder {
                 }
                 State::Words(words) => {
                     let Some(argv) = words.take(&mut self.header, input)? else { return Ok(None) };
+                    self.command_held = words.held();
                     if argv.is_empty() {
                         return Err(Error::NoArguments);
                     }
@@ -197,6 +200,14 @@ impl Decoder {
             if event.is_some() {
                 return Ok(event);
             }
+        }
+    }
+
+    /// Bytes of memory that the command takes, as far as it has come, for who keeps it.
+    pub fn command_held(&self) -> usize {
+        match &self.state {
+            State::Words(words) => words.held(),
+            _ => self.command_held,
         }
     }
 
@@ -431,13 +442,39 @@ mod tests {
 
     #[test]
     fn all_words_together_are_bounded() {
-        let mut request = b"DIST00000001ARGC00000010".to_vec();
-        let word = vec![b'w'; limits::ARGUMENT as usize];
-        for _ in 0..9 {
-            request.extend_from_slice(b"ARGV00100000");
-            request.extend_from_slice(&word);
-        }
-        assert!(matches!(owned_request_events(&[&request]), Err(Error::TooLarge { token: Token::Argv, .. })));
+        let words = |count| {
+            let word = vec![b'w'; limits::ARGUMENT as usize];
+            let mut request = Vec::new();
+            encode_head(Version::Plain, &vec![word; count], 0, &mut request);
+            owned_request_events(&[&request]).map(|it| it.argv.len())
+        };
+        let most = (limits::ALL_ARGUMENTS / limits::ARGUMENT) as usize;
+        assert_eq!(words(most), Ok(most));
+        assert!(matches!(words(most + 1), Err(Error::TooLarge { token: Token::Argv, .. })));
+    }
+
+    #[test]
+    fn a_command_is_held_as_far_as_it_has_come() {
+        let held = |bytes: &[u8]| {
+            let (mut decoder, mut input) = (Decoder::new(), bytes);
+            while decoder.next(&mut input).unwrap().is_some() {}
+            decoder.command_held()
+        };
+        let head = b"DIST00000001ARGC00000002ARGV00001000";
+        assert_eq!(held(head), 0, "what is announced takes nothing");
+        let part = [&head[..], &[b'w'; 100]].concat();
+        assert_eq!(held(&part), 100);
+        let first = [&head[..], &[b'w'; 0x1000]].concat();
+        let whole = [&first[..], b"ARGV00000002-c"].concat();
+        assert!(held(&first) > 0x1000 && held(&whole) > held(&first) + 2);
+        assert_eq!(held(&[&whole[..], b"DOTI00000010int"].concat()), held(&whole));
+    }
+
+    #[test]
+    fn a_long_word_is_too_long() {
+        let head = format!("DIST00000001ARGC00000001ARGV{:08x}", limits::ARGUMENT + 1);
+        let error = owned_request_events(&[head.as_bytes()]).unwrap_err();
+        assert!(matches!(error, Error::TooLarge { token: Token::Argv, .. }));
     }
 
     #[test]

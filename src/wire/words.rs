@@ -51,6 +51,8 @@ pub(super) struct Words {
     left: u32,
     /// Bytes of the words that have begun.
     len: u32,
+    /// Bytes of memory that the complete words take.
+    held: usize,
 }
 
 #[derive(Debug)]
@@ -63,7 +65,7 @@ enum State {
 impl Words {
     /// Before `ARGC`.
     pub(super) fn new(bounds: Bounds) -> Words {
-        Words { bounds, words: Vec::new(), state: State::Argc, left: 0, len: 0 }
+        Words { bounds, words: Vec::new(), state: State::Argc, left: 0, len: 0, held: 0 }
     }
 
     /// Takes bytes from the front of `input`; the words once they are complete.
@@ -94,6 +96,7 @@ impl Words {
                     if word.contains(&0) {
                         return Err(Error::NulInArgument);
                     }
+                    self.held += WORD + word.len();
                     self.words.push(word);
                     if self.left == 0 {
                         return Ok(Some(std::mem::take(&mut self.words)));
@@ -104,6 +107,15 @@ impl Words {
         }
     }
 
+    /// Bytes of memory that the words take that have come.
+    pub(super) fn held(&self) -> usize {
+        let coming = match &self.state {
+            State::Word(text) => text.bytes.len(),
+            State::Argc | State::Argv => 0,
+        };
+        self.held + coming
+    }
+
     /// The token that stands here or is missing.
     pub(super) fn at(&self) -> Token {
         match self.state {
@@ -112,6 +124,10 @@ impl Words {
         }
     }
 }
+
+/// What a word takes beside its bytes: its vector, twice because the row of them grows by doubling, and what an
+/// allocation costs.
+const WORD: usize = 64;
 
 /// Appends words with their number.
 pub(super) fn encode<W: AsRef<[u8]>>(words: &[W], out: &mut Vec<u8>) {

@@ -21,10 +21,8 @@ use std::time::{Duration, Instant};
 use arsenal::{Arsenal, Random, STUB};
 use assault::Attacker;
 use distcc::wire::Version;
-use distcc::wire::reply::{Decoder, Event, Part};
-use distcc::wire::{limits, lzo};
 use util::net::connect_from;
-use util::peer::request;
+use util::peer::{object_of, request};
 use util::{
     Daemon, Workspace, all_processes, children, explain, field, free_port, processes_of, stub, wait_until,
 };
@@ -296,26 +294,6 @@ impl<'a> GoodJobs<'a> {
         );
         Served { time }
     }
-}
-
-/// The object in a reply that reports success.
-fn object_of(version: Version, reply: &[u8]) -> Option<Vec<u8>> {
-    let (mut decoder, mut input, mut body) = (Decoder::new(version), reply, Vec::new());
-    let mut complete = false;
-    while let Some(event) = decoder.next(&mut input).ok()? {
-        match event {
-            Event::Status(0) => {}
-            Event::Status(_) => return None,
-            Event::Bytes(Part::Object, bytes) => body.extend_from_slice(bytes),
-            Event::End => complete = true,
-            _ => {}
-        }
-    }
-    if version.compressed() {
-        let compressed = std::mem::take(&mut body);
-        lzo::decompress(&compressed, &mut body, limits::BODY as usize).ok()?;
-    }
-    complete.then_some(body)
 }
 
 fn http(port: u16, path: &str) -> Vec<u8> {

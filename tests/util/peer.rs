@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use distcc::wire::request::{self, Decoder, Event};
-use distcc::wire::{Version, lzo};
+use distcc::wire::{Version, limits, lzo, reply};
 
 /// A server that reads a whole request from each connection and then does what it is told.
 pub struct FakeServer {
@@ -97,4 +97,24 @@ pub fn exchange(port: u16, bytes: &[u8], then_close: bool) -> Option<Vec<u8>> {
         Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => Some(reply),
         Err(_) => None,
     }
+}
+
+/// The object in a reply that reports success.
+pub fn object_of(version: Version, bytes: &[u8]) -> Option<Vec<u8>> {
+    let (mut decoder, mut input, mut body) = (reply::Decoder::new(version), bytes, Vec::new());
+    let mut complete = false;
+    while let Some(event) = decoder.next(&mut input).ok()? {
+        match event {
+            reply::Event::Status(0) => {}
+            reply::Event::Status(_) => return None,
+            reply::Event::Bytes(reply::Part::Object, piece) => body.extend_from_slice(piece),
+            reply::Event::End => complete = true,
+            _ => {}
+        }
+    }
+    if version.compressed() {
+        let compressed = std::mem::take(&mut body);
+        lzo::decompress(&compressed, &mut body, limits::BODY as usize).ok()?;
+    }
+    complete.then_some(body)
 }

@@ -37,7 +37,7 @@ impl Worker<'_> {
                     // Descriptors or memory are short. An edge-triggered event for those who wait does not come
                     // again.
                     _ => {
-                        log::warn!("cannot accept a connection: {e}");
+                        self.complain(format_args!("cannot accept a connection: {e}"));
                         self.accept_again = Some(Instant::now() + ACCEPT_PAUSE);
                     }
                 }
@@ -66,7 +66,7 @@ impl Worker<'_> {
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
         if let Err(e) = stream.register(self.poll.registry(), Token(id as usize)) {
-            log::warn!("cannot watch a connection: {e}");
+            self.complain(format_args!("cannot watch a connection: {e}"));
             self.end.exit_code = ExitCode::IoError as u8;
             return;
         }
@@ -98,8 +98,20 @@ impl Worker<'_> {
     }
 
     pub(super) fn complain(&mut self, complaint: std::fmt::Arguments) {
-        if let Some(line) = self.complaints.take(complaint, Instant::now()) {
-            log::warn!("{line}");
+        if self.may_complain() {
+            log::warn!("{complaint}");
+        }
+    }
+
+    /// Whether one more complaint may be written; if not, it is counted.
+    pub(super) fn may_complain(&mut self) -> bool {
+        self.complaints.may_write(Instant::now())
+    }
+
+    /// Tells how many complaints have been left out, if `left_out` are any.
+    pub(super) fn tell_left_out(left_out: Option<u32>) {
+        if let Some(count) = left_out {
+            log::warn!("{count} more complaints about clients were left out");
         }
     }
 

@@ -90,7 +90,7 @@ impl Worker<'_> {
                 return Next::Close;
             }
         }
-        Next::Keep
+        self.make_room_for_command(id, connection)
     }
 
     /// So many bytes of the source are in the splicer.
@@ -128,6 +128,7 @@ impl Worker<'_> {
 
     /// A connection's job, if it has one, is over.
     fn forget(&mut self, connection: &mut Connection) {
+        self.commands -= std::mem::take(&mut connection.command);
         let Some(compile) = connection.compile.take() else { return };
         self.free_memory(compile.memory);
         if let Some(workplace) = compile.into_workplace() {
@@ -155,7 +156,7 @@ impl Worker<'_> {
         }
     }
 
-    fn act(&mut self, id: u32, connection: &mut Connection, action: Action) -> Next {
+    pub(super) fn act(&mut self, id: u32, connection: &mut Connection, action: Action) -> Next {
         match action {
             Action::Judge(argv, directory) => {
                 let refusal = self.judge(connection, &argv, directory.as_ref()).err();
@@ -288,7 +289,6 @@ impl Worker<'_> {
     /// The job is decided: answers, if that is possible.
     fn finish(&mut self, connection: &mut Connection, outcome: Outcome) -> Next {
         let answer = outcome.answer();
-        let linger = matches!(outcome, Outcome::BadRequest(_));
         connection.outcome = Some(outcome);
         let (Some(version), Some((status, text))) = (connection.session.version(), answer) else {
             return Next::Close;
@@ -296,7 +296,9 @@ impl Worker<'_> {
         let mut reply = if let (Some(Outcome::Compiled(_)), Some(compile)) =
             (&connection.outcome, &mut connection.compile)
         {
-            match self.answers.with_results(version, status, compile) {
+            let (compiler, source) = compile.names();
+            connection.names = Some((compiler.to_vec(), source.to_vec()));
+            match self.answers.with_results(version, status, compile, self.room) {
                 Ok(reply) => reply,
                 Err(e) => {
                     let refusal = cannot("return the result", &e);
@@ -312,10 +314,15 @@ impl Worker<'_> {
         } else {
             self.answers.with_text(version, status, &text)
         };
-        reply.linger = linger;
+        reply.linger = !connection.session.has_whole_request();
+        connection.answer = reply.memory().min(self.room);
+        self.room -= connection.answer;
         connection.reply = Some(reply);
         connection.deadline = Instant::now() + connection.silence;
-        connection.write()
+        let next = connection.write();
+        // However long the client takes for the rest, the job needs nothing any more.
+        self.forget(connection);
+        next
     }
 
     /// The end of a connection: its slot goes back, its line is written.
@@ -327,18 +334,23 @@ impl Worker<'_> {
         self.report(|| Report::Finished(id, connection.finished()));
         self.conclude(&connection);
         self.forget(&mut connection);
+        self.free_memory(connection.answer);
     }
 
     /// Writes what is to be said of a connection.
     fn conclude(&mut self, connection: &Connection) {
         let Some(outcome) = &connection.outcome else { return };
         self.end.exit_code = outcome.exit_code();
-        let names = connection.compile.as_ref().map(Compile::names);
+        // Only what a compiler has been started for has its line however many there are.
+        if connection.tally.compile_start.is_none() && !self.may_complain() {
+            return;
+        }
         // Who sends nothing at all, such as a client that finds it must compile locally, or a port scan, is
         // worth a line but no warning.
         if let Some(reason) = outcome.reason().filter(|_| !connection.session.is_untouched()) {
-            self.complain(format_args!("{}: {reason}", connection.peer));
+            log::warn!("{}: {reason}", connection.peer);
         }
+        let names = connection.names.as_ref().map(|(compiler, source)| (&compiler[..], &source[..]));
         let summary = Summary { client: connection.peer, outcome, time: connection.started.elapsed(), names };
         log::info!(target: NOTICE, "{summary}");
     }

@@ -1,4 +1,4 @@
-//! Which sources go into memory, which wait for it, and which go to the disk.
+//! Which sources go into memory, which wait for it, and which go to the disk; and which commands it has room for.
 //!
 //! A small source gets its memory as it comes. A large one gets all that it needs or none. If there is not enough, it is not
 //! read while other jobs, whose sources are complete, wait for a slot anyway, nor for a moment in which others may
@@ -9,9 +9,13 @@ use std::time::{Duration, Instant};
 use mio::Token;
 
 use super::{FOREVER, Worker};
-use crate::daemon::connection::{Connection, Memory};
+use crate::daemon::connection::{Connection, Memory, Next};
 use crate::daemon::job::SMALL;
+use crate::daemon::limits;
+use crate::daemon::message::ToSupervisor;
+use crate::daemon::outcome::{Outcome, Refusal};
 use crate::daemon::session::Stage;
+use crate::exitcode::ExitCode;
 
 /// How long a large source waits for memory though no job waits for a slot.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -70,6 +74,41 @@ impl Worker<'_> {
         if !self.parked.is_empty() && len > 0 {
             let now = Instant::now();
             (self.memory_given_back, self.look_at_parked) = (Some(now), Some(now));
+        }
+    }
+
+    /// Counts a large command as it comes. If there is no room for it, those make way whose requests have been coming in
+    /// for the longest time: an honest client's command is there at once.
+    pub(super) fn make_room_for_command(&mut self, id: u32, connection: &mut Connection) -> Next {
+        let held = connection.session.command_held();
+        if held <= limits::SMALL || connection.session.stage() == Stage::Over {
+            return Next::Keep;
+        }
+        self.commands += held - connection.command;
+        connection.command = held;
+        self.crowded = true;
+        while self.commands > limits::COMMANDS {
+            let half_sent = |it: &Connection| it.command > 0 && it.session.stage() == Stage::Receiving;
+            let others = self.connections.iter().filter(|(_, it)| half_sent(it));
+            let Some(oldest) = others.min_by_key(|(_, it)| it.started).map(|(id, _)| *id) else {
+                return self.make_way(id, connection);
+            };
+            let Some(mut other) = self.connections.remove(&oldest) else { break };
+            let next = self.make_way(oldest, &mut other);
+            self.put_back(oldest, other, next);
+        }
+        Next::Keep
+    }
+
+    fn make_way(&mut self, id: u32, connection: &mut Connection) -> Next {
+        if std::mem::take(&mut connection.slot) {
+            self.say(ToSupervisor::GiveBack(id));
+        }
+        let text = "this server has no memory for such a long command now".to_owned();
+        let outcome = Outcome::Refused(Refusal::new(ExitCode::Busy, text));
+        match connection.session.give_up(outcome) {
+            Some(action) => self.act(id, connection, action),
+            None => Next::Close,
         }
     }
 

@@ -131,7 +131,7 @@ struct Worker<'a> {
     signals: SignalPipe,
     policy: &'a Policy,
     connections: HashMap<u32, Connection>,
-    /// There have been [`CROWD`] connections at once since there were none.
+    /// There have been [`CROWD`] connections at once, or large commands, since there were no connections.
     crowded: bool,
     children: HashMap<Pid, u32>,
     /// Connections with bytes left to read, or the listener with connections left to accept: edge-triggered
@@ -146,8 +146,10 @@ struct Worker<'a> {
     /// When to try again after accepting has failed for want of something; no event tells that it is there again.
     accept_again: Option<Instant>,
     next_id: u32,
-    /// Bytes of sources that still fit into memory.
+    /// Bytes of sources and answers that still fit into memory.
     room: usize,
+    /// Bytes of large commands.
+    commands: usize,
     /// What is being read.
     inbox: Vec<u8>,
     workplaces: Workplaces,
@@ -179,7 +181,8 @@ impl<'a> Worker<'a> {
             memory_given_back: None,
             accept_again: None,
             next_id: 0,
-            room: limits::SOURCES_IN_MEMORY,
+            room: limits::MEMORY,
+            commands: 0,
             inbox: Vec::new(),
             workplaces: Workplaces::new(policy.keep_files),
             splicer: Splicer::new(),
@@ -203,6 +206,12 @@ impl<'a> Worker<'a> {
     }
 
     fn run(mut self) -> io::Result<End> {
+        let result = self.serve_all();
+        Self::tell_left_out(self.complaints.take_left_out());
+        result
+    }
+
+    fn serve_all(&mut self) -> io::Result<End> {
         let mut events = Events::with_capacity(256);
         while !self.listeners.is_empty() || !self.connections.is_empty() {
             while let Some(id) = self.own_grant() {
@@ -242,7 +251,8 @@ impl<'a> Worker<'a> {
             return Some(Duration::ZERO);
         }
         let deadlines = self.connections.values().map(|connection| connection.deadline);
-        let others = [self.accept_again, self.look_at_parked, self.workplaces.deadline()];
+        let others =
+            [self.accept_again, self.look_at_parked, self.workplaces.deadline(), self.complaints.deadline()];
         let first = deadlines.chain(others.into_iter().flatten()).min()?;
         // A millisecond more, so that the deadline has passed when the wait ends.
         let left = first.saturating_duration_since(Instant::now()).min(LONGEST_SLEEP);
@@ -284,6 +294,7 @@ impl<'a> Worker<'a> {
             (0..self.listeners.len()).for_each(|at| self.again(listener_token(at)));
         }
         self.workplaces.expire(now);
+        Self::tell_left_out(self.complaints.left_out(now));
         self.unpark(now);
         let expired: Vec<u32> = self
             .connections
