@@ -68,9 +68,10 @@ impl Encoder {
                 self.short = vec![0; size_of::<View>()];
             }
             self.short[..input.len()].copy_from_slice(input);
-            for start in (0..input.len()).step_by(BLOCK) {
+            let end = input.len().min(2 * BLOCK);
+            for start in (0..end).step_by(BLOCK) {
                 if let Some(view) = self.short.first_chunk() {
-                    search.block::<BITS>(view, 0, start.max(1), input.len().min(start + BLOCK));
+                    search.block::<BITS>(view, 0, start.max(1), end.min(start + BLOCK));
                 }
             }
         }
@@ -178,6 +179,7 @@ fn load64(view: &View, at: usize) -> u64 {
 #[inline(always)]
 fn load<const N: usize>(view: &View, at: usize) -> [u8; N] {
     const { assert!(N <= PADDING) };
+    debug_assert!(at < 2 * BLOCK);
     let at = at & (2 * BLOCK - 1);
     let mut bytes = [0; N];
     bytes.copy_from_slice(&view[at..at + N]);
