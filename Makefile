@@ -63,7 +63,7 @@ static:
 # One file and its names, the manual pages, and units for systemd, which are not enabled
 install: build
 	install -D -m 755 target/release/distcc "$(DESTDIR)$(PREFIX)/bin/distcc"
-	for name in distccd distccmon-text lsdistcc; do \
+	for name in distccd distccmon-text lsdistcc include_server pump distcc-pump; do \
 		ln -sf distcc "$(DESTDIR)$(PREFIX)/bin/$$name"; done
 	for page in docs/man/*.1; do \
 		install -D -m 644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man1/$${page##*/}"; done

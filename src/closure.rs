@@ -8,6 +8,8 @@
 use std::fs::File;
 use std::rc::Rc;
 
+use crate::sys::file::find_byte;
+
 /// What a stock include server calls the empty file whose only purpose is its directory (reference `pump.md`
 /// section 2).
 pub const PLACEHOLDER: &[u8] = b"forcing_technique_271828";
@@ -47,4 +49,18 @@ pub enum Content {
         /// Its length in bytes.
         len: u32,
     },
+}
+
+/// Whether an asm statement in `text` may read a file (`.incbin`, `.include`), which nobody but the compiler could find. A
+/// word like these elsewhere costs no more than the distribution of one file.
+pub fn reads_files(text: &[u8]) -> bool {
+    let mut rest = text;
+    // Points are rare and quickly found; this reads every byte of every source.
+    while let Some(at) = find_byte(rest, b'.') {
+        rest = &rest[at + 1..];
+        if rest.starts_with(b"incbin") || rest.starts_with(b"include") {
+            return true;
+        }
+    }
+    false
 }

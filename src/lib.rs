@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! multicall                                              name of the program → personality
-//! client    daemon    monitor    lsdistcc                the roles; no role knows another
+//! client  daemon  include_server  pump  monitor  lsdistcc  the roles; no role knows another
 //! compiler  hostlist  slots  backoff  state  scratch     tools that touch the world
 //! include                                                the files that a compile reads
 //! topdir    logging   console  waiting  program  environment  closure
@@ -26,12 +26,14 @@ pub mod facts;
 pub mod hostlist;
 pub mod hosts;
 pub mod include;
+pub mod include_server;
 pub mod logging;
 pub mod lsdistcc;
 pub mod monitor;
 pub mod multicall;
 pub mod object;
 pub mod program;
+pub mod pump;
 pub mod scratch;
 pub mod slots;
 pub mod state;

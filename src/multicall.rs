@@ -9,19 +9,19 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode as ProcessExit;
 
 use crate::program::{self, Ending};
-use crate::{client, daemon, lsdistcc, monitor};
+use crate::{client, daemon, include_server, lsdistcc, monitor, pump};
 
 /// A personality: its arguments in, its end out.
 type Main = fn(&[OsString]) -> Ending;
 
 const PERSONALITIES: &[(&str, Main)] = &[
     ("distcc", client::main),
-    ("distcc-pump", |_| program::not_built_yet("pump")),
+    ("distcc-pump", pump::main),
     ("distccd", daemon::main),
     ("distccmon-text", monitor::main),
-    ("include_server", |_| program::not_built_yet("include_server")),
+    ("include_server", include_server::main),
     ("lsdistcc", lsdistcc::main),
-    ("pump", |_| program::not_built_yet("pump")),
+    ("pump", pump::main),
     ("update-distcc-symlinks", |_| program::not_built_yet("update-distcc-symlinks")),
 ];
 

@@ -6,7 +6,10 @@
 use std::env;
 use std::fs;
 use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use crate::sys::user::effective_user;
 
 /// The directory, decided once per process.
 #[derive(Debug, Clone)]
@@ -68,6 +71,23 @@ impl TopDir {
         self.made("compilers")
     }
 
+    /// Where this user's include server on this machine is, private; made if missing. Homes may be shared by machines,
+    /// and programs of several versions may be in use.
+    pub fn include_server_dir(&self) -> io::Result<PathBuf> {
+        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let host = host.trim().replace('/', "_");
+        let path = self.made(&format!("include_server-{host}-{}", env!("CARGO_PKG_VERSION")))?;
+        let metadata = fs::symlink_metadata(&path)?;
+        if !metadata.is_dir() || metadata.uid() != effective_user() {
+            let text = format!("{} is not a directory of this user", path.display());
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+        }
+        if metadata.mode() & 0o077 != 0 {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
+        }
+        Ok(path)
+    }
+
     /// Optimistic: on every job but the first the directory is there.
     fn made(&self, name: &str) -> io::Result<PathBuf> {
         let path = self.path.join(name);
@@ -86,4 +106,11 @@ impl TopDir {
         }
         fs::create_dir_all(path)
     }
+}
+
+/// The socket for clients of our own version, beside an include server's for all.
+pub fn own_socket(port: &Path) -> PathBuf {
+    let mut path = port.as_os_str().to_owned();
+    path.push(concat!(".", env!("CARGO_PKG_VERSION")));
+    path.into()
 }

@@ -56,6 +56,8 @@ mod options;
 mod pump;
 /// What a hostile client can do to such a server.
 mod pump_attack;
+/// `pump` and the include server, with and without each other.
+mod pump_build;
 /// The commands of the README.
 mod readme;
 /// What once went wrong, named after its cause.

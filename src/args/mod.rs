@@ -29,6 +29,6 @@ pub use machine::{hides_compiler, machine_words};
 pub use native::{Driven, Processor, clang_attributes, processor_lines, question};
 pub use options::rule;
 pub use preprocessing::{MacroWord, Preinclude, Preprocessing, preprocessing};
-pub use response::expand;
+pub use response::{expand, words as split_words};
 pub use scan::{Verdict, scan};
 pub use strip::Job;

@@ -52,8 +52,8 @@ pub fn expand(argv: &[OsString], mut read: impl FnMut(&OsStr) -> Option<Vec<u8>>
     replaced.then_some(expanded)
 }
 
-/// The words of a response file, or `None` if compilers disagree on them.
-fn words(text: &[u8]) -> Option<Vec<OsString>> {
+/// The words of a response file, or `None` if compilers (or shells) disagree on them.
+pub fn words(text: &[u8]) -> Option<Vec<OsString>> {
     // Clang recodes or skips what begins so, gcc does not.
     let has_byte_order_mark =
         [&b"\xef\xbb\xbf"[..], b"\xff\xfe", b"\xfe\xff"].iter().any(|mark| text.starts_with(mark));

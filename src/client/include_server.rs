@@ -12,16 +12,37 @@ use std::time::Duration;
 
 use crate::closure::{Closure, Content, Entry, PLACEHOLDER};
 use crate::sys::file::{Readiness, wait_ready};
+use crate::topdir::own_socket;
 use crate::waiting::{self, Interrupted, retry};
 use crate::wire::include::{AnswerDecoder, encode_question};
 use crate::wire::limits;
 
+pub mod own;
+
 /// The longest silence of an include server. Stock's gives up by itself after 4 s of work.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A compile, as include servers are asked about it.
+pub struct Compile<'a> {
+    /// The working directory.
+    pub directory: &'a Path,
+    /// The command.
+    pub argv: Vec<Vec<u8>>,
+    /// The compiler's file, and what of its environment decides what it reads.
+    pub context: Vec<Vec<u8>>,
+}
+
 /// Asks the server at `socket` for everything that this command reads in this directory; a reason if there is no
 /// answer to use.
-pub fn ask(
+pub fn ask(socket: &Path, compile: &Compile) -> Result<Result<Closure, String>, Interrupted> {
+    match retry(|| UnixStream::connect(own_socket(socket)))? {
+        Ok(stream) => own::ask(&stream, compile),
+        // Stock's, one of another version, or none.
+        Err(_) => ask_any(socket, compile.directory, &compile.argv),
+    }
+}
+
+fn ask_any(
     socket: &Path,
     directory: &Path,
     argv: &[Vec<u8>],
@@ -64,15 +85,8 @@ fn question(
         Ok(stream) => stream,
         Err(e) => return Ok(Err(e)),
     };
-    if let Err(e) = stream.set_nonblocking(true) {
+    if let Err(e) = send(&stream, &bytes)? {
         return Ok(Err(e));
-    }
-    let mut rest = &bytes[..];
-    while !rest.is_empty() {
-        match patiently(&stream, Readiness::Write, || (&stream).write(rest))? {
-            Ok(count) => rest = &rest[count..],
-            Err(e) => return Ok(Err(e)),
-        }
     }
     let mut decoder = AnswerDecoder::new();
     let mut buffer = [0; 16 * 1024];
@@ -88,6 +102,20 @@ fn question(
             Err(e) => return Ok(Err(io::Error::other(e))),
         }
     }
+}
+
+fn send(stream: &UnixStream, bytes: &[u8]) -> Result<io::Result<()>, Interrupted> {
+    if let Err(e) = stream.set_nonblocking(true) {
+        return Ok(Err(e));
+    }
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match patiently(stream, Readiness::Write, || (&mut &*stream).write(rest))? {
+            Ok(count) => rest = &rest[count..],
+            Err(e) => return Ok(Err(e)),
+        }
+    }
+    Ok(Ok(()))
 }
 
 /// Repeats a call until the socket is ready for it, but not for ever.

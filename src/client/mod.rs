@@ -14,18 +14,20 @@ use std::time::Instant;
 
 use crate::args::{self, Job, LocalSlot, Processor, Verdict, printable};
 use crate::backoff::{Backoff, Blame};
+use crate::closure::reads_files;
 use crate::exitcode::ExitCode;
 use crate::hosts::{Host, Place};
 use crate::program::Ending;
 use crate::scratch;
 use crate::state::Phase;
-use crate::sys::file::{contains, find_byte};
+use crate::sys::file::contains;
 use crate::sys::process::WaitStatus;
 use crate::sys::signal;
 use crate::topdir::TopDir;
 use crate::waiting::Interrupted;
 use crate::wire::{Version, limits};
 
+mod auto;
 mod colour;
 mod command;
 mod config;
@@ -219,7 +221,7 @@ fn distribute(command: &CompileCommand, job: &Job) -> Result<WaitStatus, Stop> {
             if status.success() { "compiles".to_owned() } else { format!("ends with {}", Described(status)) },
             if remote.signal().is_none() { "; compare the compilers' versions" } else { "" }
         );
-        if let Some(counter) = pump::counter(&config).filter(|_| remote.signal().is_none()) {
+        if let Some(counter) = pump::counter(&config, desk.top()).filter(|_| remote.signal().is_none()) {
             let dependencies = job.dependency_file().map(Path::new);
             counter.add(&printable(job.input()).to_string(), dependencies);
         }
@@ -337,7 +339,7 @@ fn attempt(
 ) -> Result<Attempt, Stop> {
     let mut connection = None;
     if host.cpp {
-        if let Some(attempt) = pump.attempt(job, config, desk, (host, slot), &mut connection)? {
+        if let Some(attempt) = pump.attempt((command, job), config, desk, (host, slot), &mut connection)? {
             return Ok(attempt);
         }
     }
@@ -461,20 +463,6 @@ fn unsendable(text: &[u8], job: &Job) -> Option<&'static str> {
         return Some("clang maps the paths of __builtin_FILE only where it preprocesses itself");
     }
     reads_files(text).then_some("the assembler reads a file of this machine (.incbin or .include)")
-}
-
-/// Whether an asm statement may read a file. A word like its directives elsewhere costs no more than the distribution of
-/// one file.
-fn reads_files(text: &[u8]) -> bool {
-    let mut rest = text;
-    // Points are rare and quickly found; this reads every byte of every source.
-    while let Some(at) = find_byte(rest, b'.') {
-        rest = &rest[at + 1..];
-        if rest.starts_with(b"incbin") || rest.starts_with(b"include") {
-            return true;
-        }
-    }
-    false
 }
 
 /// The compiler and its arguments as a server gets them first.

@@ -7,23 +7,28 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use super::command::CompileCommand;
 use super::config::Config;
 use super::desk::{Desk, LOCALHOST};
 use super::discrepancy::Counter;
 use super::gather::Gather;
+use super::include_server::{self, Compile};
 use super::remote::{Connection, Failure, HostFailure, Reply};
-use super::{Attempt, Messages, Stop, exchange, include_server, unwritten, working_directory};
+use super::{Attempt, Messages, Stop, auto, exchange, unwritten, working_directory};
 use crate::args::{Job, printable};
 use crate::backoff::Blame;
 use crate::closure::Closure;
+use crate::environment::switch;
 use crate::exitcode::ExitCode;
 use crate::hosts::Host;
+use crate::include;
 use crate::scratch;
 use crate::state::Phase;
 use crate::sys::process::WaitStatus;
+use crate::topdir::TopDir;
 use crate::wire::Version;
 
 /// Variables that change what preprocessing does; a server has its own environment.
@@ -60,9 +65,19 @@ pub fn socket() -> Option<PathBuf> {
     env::var_os("INCLUDE_SERVER_PORT").filter(|port| !port.is_empty()).map(PathBuf::from)
 }
 
-/// The build's count of discrepancies.
-pub fn counter(config: &Config) -> Option<Counter> {
-    Counter::beside(&socket()?, config.max_discrepancy)
+/// The build's count of discrepancies; without a build, that of the user's own include server.
+pub fn counter(config: &Config, top: Option<&TopDir>) -> Option<Counter> {
+    let socket = match socket() {
+        Some(socket) => socket,
+        None if may_start() => auto::port(top?).ok()?,
+        None => return None,
+    };
+    Counter::beside(&socket, config.max_discrepancy)
+}
+
+/// Whether a client may start an include server.
+fn may_start() -> bool {
+    switch("DISTCC_INCLUDE_SERVER", true)
 }
 
 impl Pump {
@@ -75,7 +90,7 @@ impl Pump {
     /// back into `connection`.
     pub fn attempt(
         &mut self,
-        job: &Job,
+        (command, job): (&CompileCommand, &Job),
         config: &Config,
         desk: &mut Desk,
         (host, slot): (&Host, u32),
@@ -92,7 +107,7 @@ impl Pump {
             let cpp_slot = desk.local_cpp_slot()?;
             desk.set_place(LOCALHOST, cpp_slot.as_ref().map_or(0, |slot| slot.number));
             desk.set_phase(Phase::Preprocess);
-            self.state = match prepare(job, config)? {
+            self.state = match prepare(command, job, config, desk.top())? {
                 Ok(sendable) => State::Ready(sendable),
                 Err(reason) => self.plain(job, &reason),
             };
@@ -126,16 +141,18 @@ impl Pump {
 }
 
 /// Everything that is to be sent, or why it cannot.
-fn prepare(job: &Job, config: &Config) -> Result<Result<Sendable, String>, Stop> {
-    if counter(config).is_some_and(|counter| counter.is_full()) {
+fn prepare(
+    command: &CompileCommand,
+    job: &Job,
+    config: &Config,
+    top: Option<&TopDir>,
+) -> Result<Result<Sendable, String>, Stop> {
+    if counter(config, top).is_some_and(|counter| counter.is_full()) {
         return Ok(Err("pump mode has failed too often in this build".to_owned()));
     }
     if let Some(name) = PREPROCESSOR_VARIABLES.iter().find(|name| env::var_os(name).is_some()) {
         return Ok(Err(format!("{name} is set, and servers do not have it")));
     }
-    let Some(socket) = socket() else {
-        return Ok(Err("there is no include server (INCLUDE_SERVER_PORT is not set)".to_owned()));
-    };
     let directory = match env::current_dir() {
         Ok(directory) => directory,
         Err(e) => return Ok(Err(format!("the working directory has no name: {e}"))),
@@ -144,9 +161,28 @@ fn prepare(job: &Job, config: &Config) -> Result<Result<Sendable, String>, Stop>
         Ok(argv) => argv,
         Err(reason) => return Ok(Err(reason.to_string())),
     };
-    let words: Vec<Vec<u8>> = argv.iter().map(|word| word.as_bytes().to_vec()).collect();
-    let asked = include_server::ask(&socket, &directory, &words)?;
+    let compile = Compile {
+        directory: &directory,
+        argv: argv.iter().map(|word| word.as_bytes().to_vec()).collect(),
+        context: context(command, &directory),
+    };
+    let asked = match (socket(), top) {
+        (Some(socket), _) => include_server::ask(&socket, &compile)?,
+        (None, Some(top)) if may_start() => auto::ask(top, &compile)?,
+        (None, _) => Err("there is no include server (INCLUDE_SERVER_PORT is not set)".to_owned()),
+    };
     Ok(asked.map(|closure| Sendable { directory, argv, closure }))
+}
+
+/// The compiler's file, and the variables by which it finds what it reads.
+fn context(command: &CompileCommand, directory: &Path) -> Vec<Vec<u8>> {
+    let program = command.program().unwrap_or(Path::new(&command.argv[0]));
+    let mut context = vec![directory.join(program).into_os_string().into_vec()];
+    for (name, value) in include::environment() {
+        let value = if name == "PATH" { command.path.clone() } else { value };
+        context.push([name.as_bytes(), b"=", value.as_bytes()].concat());
+    }
+    context
 }
 
 fn send(

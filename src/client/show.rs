@@ -37,11 +37,12 @@ Environment:
   DISTCC_VERBOSE     1: say everything
   DISTCC_LOG         a file for the messages
   DISTCC_DIR         directory of locks and job states
+  DISTCC_INCLUDE_SERVER  0: start no include server for hosts with cpp
 
 Hosts:
   localhost[/LIMIT]               this machine, without a server
   HOST[:PORT][/LIMIT][,lzo]       a server; [IPV6] in brackets; lzo compresses
-  HOST...,cpp,lzo                 it preprocesses, too (with INCLUDE_SERVER_PORT)
+  HOST...,cpp,lzo                 it preprocesses, too (pump mode)
   [USER]@HOST[/LIMIT][:DISTCCD]   a server started through ssh (DISTCC_SSH)
   --randomize, --localslots=N, --localslots_cpp=N
 ";

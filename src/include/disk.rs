@@ -282,22 +282,24 @@ pub fn look(path: &Path) -> Seen {
 
 fn seen(metadata: io::Result<fs::Metadata>) -> Seen {
     match metadata {
-        Ok(metadata) => Seen::Present(stamp(&metadata)),
+        Ok(metadata) => Seen::Present(stamp_of(&metadata)),
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Seen::Absent,
         Err(e) if e.kind() == io::ErrorKind::InvalidInput => Seen::Absent,
         Err(e) => Seen::Error(e.raw_os_error().unwrap_or(0)),
     }
 }
+
 /// A file's bytes and what it was when it was opened.
 pub fn read(path: &Path) -> io::Result<(Vec<u8>, Stamp)> {
     let mut file = fs::File::open(path)?;
-    let stamp = stamp(&file.metadata()?);
+    let stamp = stamp_of(&file.metadata()?);
     let mut bytes = Vec::with_capacity(stamp.len as usize + 1);
     file.read_to_end(&mut bytes)?;
     Ok((bytes, stamp))
 }
 
-fn stamp(metadata: &fs::Metadata) -> Stamp {
+/// The stamp of what this was asked of.
+pub fn stamp_of(metadata: &fs::Metadata) -> Stamp {
     let kind = metadata.file_type();
     // Device 1:3 is the null device of every Linux.
     let null = kind.is_char_device() && metadata.rdev() == 0x103;

@@ -34,6 +34,7 @@ mod table;
 mod token;
 mod unit;
 
+pub use disk::{Kind, Seen, Stamp, look, stamp_of};
 pub use mirror::Link;
 
 use ask::Subject;

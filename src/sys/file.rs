@@ -316,6 +316,15 @@ pub fn duplicate(fd: BorrowedFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
+/// For opening what might turn out to be a pipe without a writer.
+pub const NONBLOCK: i32 = libc::O_NONBLOCK;
+
+/// The same file again, for reading only; where `/proc` is missing, a second descriptor for the same open file.
+pub fn reopen_for_reading(file: &File) -> io::Result<File> {
+    File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
+        .or_else(|_| duplicate(file.as_fd()).map(File::from))
+}
+
 /// A copy of the descriptor with this number that our caller has left open for us; it closes on exec, the number itself
 /// stays open for our children.
 pub fn inherited(number: RawFd) -> io::Result<File> {

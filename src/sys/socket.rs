@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-use super::cvt;
+use super::{cvt, cvt_len};
 
 /// Makes the kernel ask the peer of a silent TCP connection whether it is still there: after `idle` without a byte, then
 /// every `interval`; after `probes` questions without an answer the connection fails with `TimedOut`. Times are rounded
@@ -62,4 +62,60 @@ fn set_option(fd: BorrowedFd, level: libc::c_int, name: libc::c_int, value: libc
     let len = size_of_val(&value) as libc::socklen_t;
     // SAFETY: pointer and length are those of `value`, which lives through the call.
     cvt(unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast(), len) }).map(drop)
+}
+
+/// Room for the control message of one descriptor; `u64` for its alignment.
+type Control = [u64; 4];
+
+/// Writes `bytes` to a local stream socket, and with their first byte a copy of `passed`; tells how many bytes went.
+pub fn send_with_descriptor(to: BorrowedFd, bytes: &[u8], passed: BorrowedFd) -> io::Result<usize> {
+    let mut control: Control = [0; 4];
+    let mut piece = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let mut message = message(&mut piece, &mut control);
+    // SAFETY: the control buffer has room for one descriptor with its header (the assertion in `message`), so
+    // CMSG_FIRSTHDR is not null; `piece`, `control` and `bytes` live through the call, which only reads them.
+    let sent = unsafe {
+        message.msg_controllen = libc::CMSG_SPACE(size_of::<libc::c_int>() as u32) as _;
+        let header = libc::CMSG_FIRSTHDR(&message);
+        (*header).cmsg_level = libc::SOL_SOCKET;
+        (*header).cmsg_type = libc::SCM_RIGHTS;
+        (*header).cmsg_len = libc::CMSG_LEN(size_of::<libc::c_int>() as u32) as _;
+        libc::CMSG_DATA(header).cast::<libc::c_int>().write_unaligned(passed.as_raw_fd());
+        libc::sendmsg(to.as_raw_fd(), &message, libc::MSG_NOSIGNAL)
+    };
+    cvt_len(sent)
+}
+
+/// Reads from a local stream socket into `buffer`; also a descriptor, if one came with these bytes. It closes on exec.
+pub fn receive_with_descriptor(from: BorrowedFd, buffer: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+    let mut control: Control = [0; 4];
+    let mut piece = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let mut message = message(&mut piece, &mut control);
+    // SAFETY: the kernel writes into `buffer` and `control`, whose lengths the message says and which live through the
+    // call.
+    let count = cvt_len(unsafe { libc::recvmsg(from.as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC) })?;
+    // SAFETY: the kernel has filled the control buffer, and says how far; a header that CMSG_FIRSTHDR gives is inside
+    // it. A header of this kind and length holds one descriptor, which is new and nobody else's.
+    let passed = unsafe {
+        let header = libc::CMSG_FIRSTHDR(&message);
+        let is_one = !header.is_null()
+            && (*header).cmsg_level == libc::SOL_SOCKET
+            && (*header).cmsg_type == libc::SCM_RIGHTS
+            && (*header).cmsg_len as usize == libc::CMSG_LEN(size_of::<libc::c_int>() as u32) as usize;
+        is_one.then(|| OwnedFd::from_raw_fd(libc::CMSG_DATA(header).cast::<libc::c_int>().read_unaligned()))
+    };
+    Ok((count, passed))
+}
+
+fn message(piece: &mut libc::iovec, control: &mut Control) -> libc::msghdr {
+    // SAFETY: only computes a size.
+    let room = unsafe { libc::CMSG_SPACE(size_of::<libc::c_int>() as u32) } as usize;
+    assert!(room <= size_of::<Control>(), "a control message is larger than on any known system");
+    // SAFETY: `msghdr` is a plain C struct for which all-zero is a value.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = piece;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of::<Control>() as _;
+    message
 }

@@ -10,6 +10,7 @@
 
 use std::fmt;
 
+pub mod bodies;
 pub mod include;
 pub mod lzo;
 pub mod path;

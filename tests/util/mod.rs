@@ -70,7 +70,7 @@ impl Workspace {
             // The daemon gives root away and must still get in.
             fs::set_permissions(dir.join(sub), fs::Permissions::from_mode(0o777)).unwrap();
         }
-        for name in ["distcc", "distccd", "distccmon-text", "lsdistcc"] {
+        for name in ["distcc", "distccd", "distccmon-text", "include_server", "lsdistcc", "pump"] {
             symlink(OURS, dir.join("bin").join(name)).unwrap();
         }
         for name in ["gcc", "g++", "cc", "c++"] {
@@ -122,6 +122,8 @@ impl Workspace {
             .env("TMPDIR", self.path("tmp"))
             .env("DISTCC_DIR", self.path("top"))
             .env("LC_ALL", "C")
+            // It would outlive the test; those of it set this otherwise.
+            .env("DISTCC_INCLUDE_SERVER", "0")
             .stdin(Stdio::null());
         with_default_signals(&mut command);
         command

@@ -1,0 +1,244 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::util::*;
+
+/// A build with pump: its daemon and its project.
+struct Build {
+    workspace: Workspace,
+    daemon: Daemon,
+}
+
+impl Build {
+    fn new(name: &str) -> Build {
+        let workspace = Workspace::new(name);
+        let daemon = Daemon::ours(&workspace, &["--enable-tcp-insecure"]);
+        workspace.write(
+            "hello_world.cpp",
+            "#include <cstdio>\n#include \"inc/link/a.h\"\nint main() { std::printf(\"%d %s\\n\", A, __FILE__); }\n",
+        );
+        workspace.write("real/a.h", "#pragma once\n#include \"../real/b.h\"\n");
+        workspace.write("real/b.h", "#define A 1\n");
+        fs::create_dir(workspace.work().join("inc")).unwrap();
+        symlink("../real", workspace.work().join("inc/link")).unwrap();
+        Build { workspace, daemon }
+    }
+
+    /// `program` in the environment of a user who expects everything from pump mode.
+    fn command(&self, program: &str, hosts: &str) -> Command {
+        let mut command = self.workspace.command(program);
+        let bin = self.workspace.path("bin");
+        command
+            .env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
+            .env("DISTCC_HOSTS", hosts)
+            .env("DISTCC_VERBOSE", "1")
+            .env("DISTCC_FALLBACK", "0");
+        command
+    }
+
+    fn hosts(&self) -> String {
+        format!("{},cpp,lzo", self.daemon.host())
+    }
+
+    fn object(&self, name: &str) -> Vec<u8> {
+        fs::read(self.workspace.work().join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
+    /// The object that the compiler itself makes of the last words of `words`.
+    fn local(&self, words: &[&str]) -> Vec<u8> {
+        succeed(self.workspace.command(words[0]).args(&words[1..]).args(["-o", "local.o"]));
+        self.object("local.o")
+    }
+
+    /// Nothing is left of a build.
+    fn assert_clean(&self) {
+        self.workspace.assert_clean();
+    }
+}
+
+/// Whether a client's verbose words say that the server preprocessed.
+#[track_caller]
+fn assert_pumped(output: &std::process::Output) {
+    let text = stderr(output);
+    assert!(text.contains("files and links") && !text.contains("locally"), "{text}");
+}
+
+#[test]
+fn the_commands_of_the_manual_work_verbatim() {
+    let build = Build::new("verbatim");
+    for hosts in [build.hosts(), format!("{},lzo,cpp", build.daemon.host())] {
+        let words = ["distcc", "g++", "-c", "hello_world.cpp"];
+        let output = succeed(build.command("pump", &hosts).args(words));
+        assert_pumped(&output);
+        let bin = build.workspace.path("bin");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let expected = format!(
+            "__________Using distcc-pump from {}\n__________Using 1 distcc server in pump mode\n\
+             __________Shutting down distcc-pump include server\n",
+            bin.display()
+        );
+        assert_eq!(said, expected);
+        assert!(build.object("hello_world.o") == build.local(&["g++", "-c", "hello_world.cpp"]));
+        build.assert_clean();
+    }
+    // For the shell, whatever is in the values.
+    let odd = build.workspace.path("it's odd");
+    fs::create_dir(&odd).unwrap();
+    let script = "set -eu\neval \"$(pump --startup)\"\ntest -S \"$INCLUDE_SERVER_PORT\"\n\
+        distcc g++ -g -c hello_world.cpp\ndistcc g++ -O2 -c hello_world.cpp -o two.o\npump --shutdown\npump --shutdown\n";
+    let output = succeed(build.command("sh", &build.hosts()).env("TMPDIR", &odd).args(["-c", script]));
+    assert_pumped(&output);
+    assert_eq!(fs::read_dir(&odd).unwrap().count(), 0);
+    assert!(build.object("hello_world.o") == build.local(&["g++", "-g", "-c", "hello_world.cpp"]));
+    assert!(build.object("two.o") == build.local(&["g++", "-O2", "-c", "hello_world.cpp"]));
+    let lines = "pump --startup | tee out; eval \"$(cat out)\"; pump --shutdown";
+    let output = succeed(build.command("sh", &build.hosts()).args(["-c", lines]));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let names: Vec<&str> =
+        said.lines().filter_map(|line| line.strip_prefix("export ")?.split('=').next()).collect();
+    let all = ["INCLUDE_SERVER_PID", "INCLUDE_SERVER_DIR", "INCLUDE_SERVER_PORT", "DISTCC_HOSTS", "PATH"];
+    assert_eq!(names, all);
+    build.assert_clean();
+}
+
+#[test]
+fn pump_ends_as_its_command_does() {
+    let build = Build::new("status");
+    let status = |words: &[&str], change: &dyn Fn(&mut Command)| {
+        let mut command = build.command("pump", &build.hosts());
+        change(&mut command);
+        let output = run(command.args(words));
+        build.assert_clean();
+        (output.status.code(), [output.stdout.clone(), output.stderr.clone()].concat())
+    };
+    let check = |words: &[&str], code: i32, says: &str, change: &dyn Fn(&mut Command)| {
+        let (status, said) = status(words, change);
+        let said = String::from_utf8_lossy(&said).into_owned();
+        assert_eq!(status, Some(code), "{words:?}: {said}");
+        assert!(said.contains(says), "{words:?}: {said}");
+    };
+    let nothing = |_: &mut Command| ();
+    check(&["true"], 0, "Shutting down", &nothing);
+    check(&["sh", "-c", "exit 7"], 7, "Shutting down", &nothing);
+    check(&["sh", "-c", "kill -TERM $$"], 143, "Shutting down", &nothing);
+    check(&["no-such-program"], 127, "command not found", &nothing);
+    check(&["--startup", "x"], 127, "command not found", &nothing);
+    check(&["env"], 0, "INCLUDE_SERVER_PORT=", &nothing);
+    let (_, said) = status(&["env"], &nothing);
+    assert!(!String::from_utf8_lossy(&said).contains("INCLUDE_SERVER_DIR"));
+    for words in [&["--shutdown"][..], &[""], &["-h"]] {
+        check(words, 0, "", &nothing);
+    }
+    for (name, value, says) in [
+        ("DISTCC_MAX_DISCREPANCY", "0", "DISTCC_MAX_DISCREPANCY"),
+        ("DISTCC_LOCATION", "/usr/lib", "no distcc in /usr/lib"),
+        ("DISTCC_HOSTS", "localhost", "does not contain any hosts with ',cpp' option"),
+        ("DISTCC_HOSTS", "", "contains no hosts"),
+        ("INCLUDE_SERVER_ARGS", "--frobnicate", "--frobnicate is no option"),
+        ("INCLUDE_SERVER_ARGS", "$(true)", "INCLUDE_SERVER_ARGS"),
+        ("DISTCC_CLIENT_TMP", "/a/b/c", "DISTCC_CLIENT_TMP"),
+        ("TMPDIR", "/no/such/directory", "/no/such/directory"),
+    ] {
+        for words in ["true", "--startup"] {
+            check(&[words], 1, says, &|command| {
+                command.env(name, value);
+            });
+        }
+    }
+    check(&["true"], 0, "compiles covered", &|command| {
+        command.env("INCLUDE_SERVER_ARGS", "-t --email --stat_reset_triggers='a b:c'");
+    });
+}
+
+/// A client with a `,cpp` host and no include server starts one; everybody after it finds it.
+#[test]
+fn without_pump_the_first_client_starts_the_server() {
+    let build = Build::new("auto");
+    let compile = |more: &[&str]| {
+        let mut command = build.command("distcc", &build.hosts());
+        command.env("DISTCC_INCLUDE_SERVER", "1").env("DISTCC_INCLUDE_SERVER_IDLE", "2");
+        run(command.args(["g++", "-c", "hello_world.cpp"]).args(more))
+    };
+    std::thread::scope(|scope| {
+        for job in 0..6 {
+            let compile = &compile;
+            scope.spawn(move || assert_pumped(&compile(&["-o", &format!("{job}.o")])));
+        }
+    });
+    let servers = || {
+        let all = processes_of(&build.workspace);
+        all.into_iter().filter(|words| words.contains("include_server")).collect::<Vec<_>>()
+    };
+    assert_eq!(servers().len(), 1, "{:?}", servers());
+    assert!(build.object("5.o") == build.local(&["g++", "-c", "hello_world.cpp"]));
+    // What changes is seen.
+    build
+        .workspace
+        .write("real/b.h", "#if __has_include(\"c.h\")\n#include \"c.h\"\n#else\n#define A 2\n#endif\n");
+    for _ in 0..2 {
+        assert_pumped(&compile(&["-o", "changed.o"]));
+        assert!(build.object("changed.o") == build.local(&["g++", "-c", "hello_world.cpp"]));
+        build.workspace.write("real/c.h", "#define A 3\n");
+    }
+    wait_until("the end of the idle server", || servers().is_empty());
+    // A dead one's sockets are in nobody's way.
+    assert_pumped(&compile(&["-o", "again.o"]));
+    let server = all_servers(&build.workspace);
+    signal_pid(server, 9);
+    wait_until("its death", || servers().is_empty());
+    assert_pumped(&compile(&["-o", "again.o"]));
+    fs::remove_dir_all(build.workspace.path("top")).unwrap();
+    signal_pid(all_servers(&build.workspace), 15);
+    wait_until("its end", || servers().is_empty());
+}
+
+/// The process of the one include server.
+fn all_servers(workspace: &Workspace) -> u32 {
+    let name = workspace.path("top").display().to_string();
+    let words = |pid: u32| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let is_server = |pid: &u32| {
+        let words = String::from_utf8_lossy(&words(*pid)).into_owned();
+        words.starts_with("include_server") && words.contains(&name)
+    };
+    all_processes().into_iter().map(|(pid, _)| pid).find(is_server).expect("no include server")
+}
+
+/// Both programs of stock with our include server.
+#[test]
+fn stock_programs_work_with_it() {
+    let Some(stock_client) = stock("distcc") else { return };
+    let build = Build::new("stock");
+    let workspace = &build.workspace;
+    let Some(theirs) = Daemon::stock(workspace, &["--enable-tcp-insecure"]) else { return };
+    fs::create_dir(workspace.path("outside")).unwrap();
+    fs::write(workspace.path("outside/abs.h"), "static const char *file() { return __FILE__; }\n").unwrap();
+    workspace.write(
+        "t.cc",
+        "#include <abs.h>\n#include \"inc/link/../real/a.h\"\nconst char *f() { return A + file(); }\n",
+    );
+    let outside = format!("-I{}", workspace.path("outside").display());
+    let ours = workspace.path("bin/distcc");
+    let clients: [(&PathBuf, &Daemon); 3] =
+        [(&stock_client, &build.daemon), (&stock_client, &theirs), (&ours, &theirs)];
+    for (client, daemon) in clients {
+        for words in
+            [&["g++", "-c", "t.cc", "-Iinc", &outside][..], &["g++", "-O2", "-c", "t.cc", "-MD", &outside]]
+        {
+            let mut command = build.command("pump", &format!("{},cpp,lzo", daemon.host()));
+            // Stock says so if it falls back.
+            let output = run(command.arg(client).args(words).args(["-o", "t.o"]));
+            let what = format!("{} to {}: {}", client.display(), daemon.port, explain(&output));
+            assert!(output.status.success(), "{what}");
+            assert!(!stderr(&output).contains("preprocessing locally"), "{what}");
+            let remote = build.object("t.o");
+            let is_same = remote == build.local(words);
+            // Their daemon does not map names, and our client sends files as they are.
+            let is_exception = client == &ours;
+            assert!(is_same || is_exception, "{what}");
+            fs::remove_file(workspace.work().join("t.o")).unwrap();
+        }
+    }
+    build.assert_clean();
+}
