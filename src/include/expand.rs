@@ -96,9 +96,18 @@ struct Argument {
 }
 
 impl<'s, 'a> Expander<'s, 'a> {
-    /// Begins to read `tokens`.
-    pub fn new(around: &'s mut Surroundings<'a>, tokens: Vec<Token>) -> Expander<'s, 'a> {
-        let input = Context { tokens: Tokens::Own(tokens), at: 0, of: None };
+    /// Begins to read tokens of a file.
+    pub fn new(around: &'s mut Surroundings<'a>, tokens: &'a [Token]) -> Expander<'s, 'a> {
+        Expander::over(around, Tokens::Body(tokens))
+    }
+
+    /// Begins to read tokens that were made.
+    pub fn own(around: &'s mut Surroundings<'a>, tokens: Vec<Token>) -> Expander<'s, 'a> {
+        Expander::over(around, Tokens::Own(tokens))
+    }
+
+    fn over(around: &'s mut Surroundings<'a>, tokens: Tokens<'a>) -> Expander<'s, 'a> {
+        let input = Context { tokens, at: 0, of: None };
         Expander { around, stack: vec![input], disabled: HashSet::new(), produced: 0, depth: 0 }
     }
 

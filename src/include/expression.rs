@@ -306,7 +306,7 @@ impl Parser<'_, '_, '_> {
         let tokens = match tokens.first() {
             Some(token) if matches!(token.kind, Kind::Header | Kind::String) => tokens,
             Some(token) if token.is(known::LESS) => tokens,
-            _ => Expander::new(self.expander.around, tokens).all()?,
+            _ => Expander::own(self.expander.around, tokens).all()?,
         };
         let name = header_name(&tokens, self.expander.around.symbols, self.expander.around.clang)
             .ok_or(Fault::Stop(Stop::Unknown))?;

@@ -182,7 +182,8 @@ impl Engine {
     /// Whether it is time to begin anew.
     fn is_full(&self) -> bool {
         let Shared { store, symbols, disk, .. } = &self.shared;
-        let size = store.size() + symbols.size() + disk.size() + self.remembered_size;
+        let setups: usize = self.setups.values().map(Setup::size).sum();
+        let size = store.size() + symbols.size() + disk.size() + setups + self.remembered_size;
         size > MOST_MEMORY || (store.outdated() > MOST_OUTDATED && store.outdated() * 2 > store.size())
     }
 }

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 
 use super::ask::{self, Question, SearchPath, Subject};
 use super::disk::{Seen, Stamp, look};
+use super::hash::Map;
 use super::lines::Dialect;
 use super::store::{FileId, Store};
 use super::symbol::{Symbol, Symbols, known};
@@ -24,8 +25,10 @@ pub struct Setup {
     pub builtins: Vec<Symbol>,
     /// The directories.
     pub search: SearchPath,
-    /// The same as symbols.
+    /// The same as symbols, with a slash at the end.
     pub directories: Vec<Symbol>,
+    /// Paths so far, by directory and header name: as the compiler names them, and from the root.
+    pub joined: Map<(Symbol, Symbol), (Symbol, Symbol)>,
     /// The directories that the compiler searches by itself.
     pub defaults: SearchPath,
     /// Headers that the compiler reads before anything else, as it would write them between `<` and `>`.
@@ -56,14 +59,18 @@ impl Setup {
         let (defaults, preincluded) = ask::search(&plain, &settings)?;
         let predefined = store.add_text(&account.predefined, account.dialect, symbols);
         let defines = |name: Symbol| store.lexed(predefined).macros.iter().any(|known| known.name == name);
-        let directories =
-            account.search.directories.iter().map(|directory| symbols.intern(directory)).collect();
+        let with_slash = |directory: &Vec<u8>| {
+            let slash: &[u8] = if directory.ends_with(b"/") { b"" } else { b"/" };
+            symbols.intern(&[directory, slash].concat())
+        };
+        let directories = account.search.directories.iter().map(with_slash).collect();
         let mut setup = Setup {
             settings,
             dialect: account.dialect,
             predefined,
             builtins: account.builtins,
             directories,
+            joined: Map::default(),
             search: account.search,
             defaults,
             preincluded,
@@ -108,6 +115,11 @@ impl Setup {
         }
         self.answers.extend(ask::answers(&self.subject, &self.settings, &wanted, symbols)?);
         Ok(())
+    }
+
+    /// Roughly the bytes that it takes.
+    pub fn size(&self) -> usize {
+        4096 + self.joined.len() * size_of::<[Symbol; 4]>() * 2
     }
 
     /// The macros at the beginning of a unit.

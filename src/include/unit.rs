@@ -57,6 +57,8 @@ struct Found {
 /// A file at work.
 struct Frame {
     found: Found,
+    /// Its directory as far as the name tells: empty, or with a slash at its end.
+    directory: Symbol,
     identity: (u64, u64),
     depth: usize,
     primary: bool,
@@ -77,11 +79,13 @@ pub struct Run<'e> {
     needed: Vec<Needed>,
     places: Map<Symbol, usize>,
     /// Files read at most once, and whether that is certain.
-    once: Map<(u64, u64), (bool, Stamp, u128)>,
+    once: Map<(u64, u64), bool>,
+    /// The content of those files, by what gcc compares before it.
+    contents: Map<(u64, (i64, i64)), Vec<u128>>,
     entered: Map<(u64, u64), bool>,
     /// The files at work, outermost first.
     stack: Vec<(u64, u64)>,
-    resolved: Map<(Symbol, Option<usize>), Option<Found>>,
+    resolved: Map<(Symbol, Symbol, Option<usize>), Option<Found>>,
     includes: HashMap<(Symbol, Vec<u8>), i64>,
     retargeted: Option<usize>,
     asserted: bool,
@@ -105,6 +109,7 @@ impl<'e> Run<'e> {
             needed: Vec::new(),
             places: Map::default(),
             once: Map::default(),
+            contents: Map::default(),
             entered: Map::default(),
             stack: Vec::new(),
             resolved: Map::default(),
@@ -124,13 +129,16 @@ impl<'e> Run<'e> {
     pub fn text(&mut self, text: &[u8]) -> Result<()> {
         let file = self.shared.store.add_text(text, self.setup.dialect, &mut self.shared.symbols);
         let found = Found { path: known::EMPTY, absolute: known::EMPTY, next: None };
-        self.steps(file, &Frame { found, identity: (0, 0), depth: 0, primary: false }, true)
+        let frame = Frame { found, directory: known::EMPTY, identity: (0, 0), depth: 0, primary: false };
+        self.steps(file, &frame, true)
     }
 
     /// Notes the headers that the compiler reads by itself: what they define is predefined already.
     pub fn compilers_own(&mut self) -> Result<()> {
         for name in self.setup.preincluded.clone() {
-            let Some(found) = self.search(&name, self.setup.search.quote_only)? else { continue };
+            let name = [b"<", &name[..], b">"].concat();
+            let name = self.shared.symbols.intern(&name);
+            let Some(found) = self.search(name, self.setup.search.quote_only)? else { continue };
             if let Seen::Present(stamp) = self.look(found.absolute) {
                 self.entered.insert(stamp.identity, true);
                 self.need(found, true);
@@ -141,16 +149,16 @@ impl<'e> Run<'e> {
 
     /// Reads a file of `-include` or `-imacros`.
     pub fn preinclude(&mut self, name: &[u8]) -> Result<()> {
-        let mut quoted = vec![b'"'];
-        quoted.extend_from_slice(name);
-        quoted.push(b'"');
+        let quoted = [b"\"", name, b"\""].concat();
+        let quoted = self.shared.symbols.intern(&quoted);
         let frame = Frame {
             found: Found { path: known::EMPTY, absolute: known::EMPTY, next: None },
+            directory: known::EMPTY,
             identity: (0, 0),
             depth: 0,
             primary: false,
         };
-        match self.resolve(&quoted, How::Include, &frame)? {
+        match self.resolve(quoted, How::Include, &frame)? {
             Some(found) => self.enter(found, How::Include, &frame, true),
             None => {
                 let precompiled = [name, b".gch"].concat();
@@ -173,7 +181,8 @@ impl<'e> Run<'e> {
         self.need(found, true);
         self.entered.insert(stamp.identity, true);
         self.stack.push(stamp.identity);
-        let frame = Frame { found, identity: stamp.identity, depth: 0, primary: true };
+        let directory = self.directory(path);
+        let frame = Frame { found, directory, identity: stamp.identity, depth: 0, primary: true };
         self.steps(file, &frame, true)?;
         self.stack.pop();
         Ok(true)
@@ -276,59 +285,55 @@ impl<'e> Run<'e> {
             return;
         }
         if let Seen::Present(stamp) = self.look(frame.found.absolute) {
-            let hash = self.shared.store.hash(frame.found.absolute, self.setup.dialect);
-            let mark = self.once.entry(frame.identity).or_insert((false, stamp, hash));
-            mark.0 |= certain;
+            *self.once.entry(frame.identity).or_insert(certain) |= certain;
+            if certain {
+                let hash = self.shared.store.hash(frame.found.absolute, self.setup.dialect);
+                self.contents.entry((stamp.len, stamp.modified)).or_default().push(hash);
+            }
         }
     }
 
     /// Whether a file will certainly not be read because it, or one just like it, was read before.
     fn is_done(&self, stamp: &Stamp, absolute: Symbol) -> bool {
         match self.once.get(&stamp.identity) {
-            Some((true, ..)) => return true,
-            Some((false, ..)) if self.stack.contains(&stamp.identity) => return true,
+            Some(true) => return true,
+            Some(false) if self.stack.contains(&stamp.identity) => return true,
             _ => {}
         }
         // gcc: the same time, size and content make the same file.
+        let alike = || self.contents.get(&(stamp.len, stamp.modified));
         !self.setup.clang
-            && self.once.values().any(|(certain, known, hash)| {
-                *certain
-                    && known.len == stamp.len
-                    && known.modified == stamp.modified
-                    && *hash == self.shared.store.hash(absolute, self.setup.dialect)
-            })
+            && alike()
+                .is_some_and(|hashes| hashes.contains(&self.shared.store.hash(absolute, self.setup.dialect)))
     }
 
     fn include(&mut self, how: How, tokens: &[Token], frame: &Frame, certain: bool) -> Result<()> {
         if let [Token { kind: token::Kind::Header, spelling, .. }] = tokens {
-            let name = Arc::clone(self.shared.symbols.shared_spelling(*spelling));
-            return self.include_name(how, &name, Some(*spelling), frame, certain);
+            return self.include_name(how, *spelling, frame, certain);
         }
         let names = self.computed(tokens, frame)?;
         let certain = certain && names.len() == 1;
         for name in names {
-            self.include_name(how, &name, None, frame, certain)?;
+            let name = self.shared.symbols.intern(&name);
+            self.include_name(how, name, frame, certain)?;
         }
         Ok(())
     }
 
-    fn include_name(
-        &mut self,
-        how: How,
-        name: &[u8],
-        symbol: Option<Symbol>,
-        frame: &Frame,
-        certain: bool,
-    ) -> Result<()> {
-        // Angled names have the same answer for every file.
-        let symbol = symbol.filter(|_| name.starts_with(b"<") && how != How::Next);
-        let known = symbol.and_then(|symbol| self.resolved.get(&(symbol, None)).copied());
-        let found = match known {
-            Some(found) => found,
+    fn include_name(&mut self, how: How, name: Symbol, frame: &Frame, certain: bool) -> Result<()> {
+        // Names between angles have the same answer for every file.
+        let angled = self.shared.symbols.spelling(name).starts_with(b"<");
+        let place = match (how, angled) {
+            (How::Next, _) => None,
+            (_, true) => Some((name, known::LESS, None)),
+            (_, false) => Some((name, frame.directory, frame.found.next)),
+        };
+        let found = match place.and_then(|place| self.resolved.get(&place)) {
+            Some(found) => *found,
             None => {
                 let found = self.resolve(name, how, frame)?;
-                if let Some(symbol) = symbol {
-                    self.resolved.insert((symbol, None), found);
+                if let Some(place) = place {
+                    self.resolved.insert(place, found);
                 }
                 found
             }
@@ -397,7 +402,7 @@ impl<'e> Run<'e> {
             clang: self.setup.clang,
             asserted: self.asserted,
         };
-        job(&mut Expander::new(&mut around, tokens.to_vec()), self.setup.cplusplus)
+        job(&mut Expander::new(&mut around, tokens), self.setup.cplusplus)
     }
 
     fn truth(&mut self, condition: &[Token], frame: &Frame) -> Result<Truth> {
@@ -405,6 +410,10 @@ impl<'e> Run<'e> {
             return Ok(truth);
         }
         self.includes.clear();
+        // Nearly always nothing is in doubt.
+        if let Ok(truth) = self.with_expander(condition, &HashMap::new(), frame, evaluate) {
+            return Ok(truth);
+        }
         let mut all: Option<Truth> = None;
         let mut worlds = vec![HashMap::new()];
         let mut tried = 0;
@@ -471,6 +480,7 @@ impl<'e> Run<'e> {
             known::HAS_EMBED => How::Embed,
             _ => How::Include,
         };
+        let name = self.shared.symbols.intern(name);
         let Some(found) = self.resolve(name, how, frame)? else { return Ok(0) };
         self.need(found, true);
         match self.look(found.absolute) {
@@ -507,7 +517,9 @@ impl<'e> Run<'e> {
             }
         }
         *self.entered.entry(stamp.identity).or_insert(certain) |= certain;
-        let inner = Frame { found, identity: stamp.identity, depth: frame.depth + 1, primary: false };
+        let directory = self.directory(found.path);
+        let depth = frame.depth + 1;
+        let inner = Frame { found, directory, identity: stamp.identity, depth, primary: false };
         if how == How::Import {
             self.mark_once(&inner, certain);
         }
@@ -576,25 +588,31 @@ impl<'e> Run<'e> {
         self.shared.symbols.intern(&absolute)
     }
 
+    /// The directory in a file's name.
+    fn directory(&mut self, path: Symbol) -> Symbol {
+        let path = self.shared.symbols.spelling(path);
+        let len = path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+        let directory = path[..len].to_vec();
+        self.shared.symbols.intern(&directory)
+    }
+
     /// Finds the file that a name with its delimiters means.
-    fn resolve(&mut self, name: &[u8], how: How, frame: &Frame) -> Result<Option<Found>> {
-        let quoted = name.starts_with(b"\"");
-        let name = &name[1..name.len().max(2) - 1];
-        if name.is_empty() {
+    fn resolve(&mut self, name: Symbol, how: How, frame: &Frame) -> Result<Option<Found>> {
+        let spelling = self.shared.symbols.spelling(name);
+        let quoted = spelling.starts_with(b"\"");
+        if spelling.len() <= 2 {
             return Ok(None);
         }
-        if name.starts_with(b"/") {
-            return self.probe(name, None);
+        if spelling[1] == b'/' {
+            return self.probe(known::EMPTY, name, None);
         }
         let from = match (how, frame.found.next) {
             (How::Next, Some(next)) => next,
             _ if !quoted => self.setup.search.quote_only,
             _ => {
-                let path = Arc::clone(self.shared.symbols.shared_spelling(frame.found.path));
-                let dir = path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
                 // gcc goes on with the first directory of all; clang as it would for the file that includes.
                 let next = if self.setup.clang { frame.found.next } else { Some(0) };
-                if let Some(found) = self.probe(&[&path[..dir], name].concat(), next)? {
+                if let Some(found) = self.probe(frame.directory, name, next)? {
                     return Ok(Some(found));
                 }
                 0
@@ -604,20 +622,29 @@ impl<'e> Run<'e> {
     }
 
     /// Searches the directories from one on.
-    fn search(&mut self, name: &[u8], from: usize) -> Result<Option<Found>> {
+    fn search(&mut self, name: Symbol, from: usize) -> Result<Option<Found>> {
         for at in from..self.setup.directories.len() {
-            let directory = Arc::clone(self.shared.symbols.shared_spelling(self.setup.directories[at]));
-            let slash: &[u8] = if directory.ends_with(b"/") { b"" } else { b"/" };
-            if let Some(found) = self.probe(&[&directory[..], slash, name].concat(), Some(at + 1))? {
+            if let Some(found) = self.probe(self.setup.directories[at], name, Some(at + 1))? {
                 return Ok(Some(found));
             }
         }
         Ok(None)
     }
 
-    fn probe(&mut self, path: &[u8], next: Option<usize>) -> Result<Option<Found>> {
-        let path = self.shared.symbols.intern(path);
-        let absolute = self.absolute(path);
+    /// Looks in a directory, which has a slash at its end or is empty.
+    fn probe(&mut self, directory: Symbol, name: Symbol, next: Option<usize>) -> Result<Option<Found>> {
+        let (path, absolute) = match self.setup.joined.get(&(directory, name)) {
+            Some(joined) => *joined,
+            None => {
+                let symbols = &mut self.shared.symbols;
+                let inner = symbols.spelling(name);
+                let path = [symbols.spelling(directory), &inner[1..inner.len() - 1]].concat();
+                let path = symbols.intern(&path);
+                let absolute = self.absolute(path);
+                self.setup.joined.insert((directory, name), (path, absolute));
+                (path, absolute)
+            }
+        };
         let found = Found { path, absolute, next };
         match self.look(absolute) {
             Seen::Absent => Ok(None),
