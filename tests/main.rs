@@ -68,6 +68,8 @@ mod resources;
 mod response;
 /// The daemon under systemd, or what looks like it.
 mod service;
+/// Split DWARF: `.o` and `.dwo`.
+mod split;
 /// Servers reached through OpenSSH and dropbear.
 mod ssh;
 /// The statistics over HTTP.

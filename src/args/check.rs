@@ -394,6 +394,7 @@ fn specs_file<'a>(item: &Item<'a>) -> Option<&'a [u8]> {
 fn why(row: &Row) -> &'static str {
     match row.effect {
         Effect::Local(why) | Effect::PreprocessOnly(why) => why,
+        Effect::SplitDebugInfo => "puts debug information into a .dwo file beside the object",
         _ => "is not for a server",
     }
 }

@@ -63,6 +63,8 @@ pub enum Effect {
     PreprocessorWords,
     /// `-Wa,`: words for the assembler.
     AssemblerWords,
+    /// `-gsplit-dwarf`: a second output, which gcc makes of the assembler's.
+    SplitDebugInfo,
     /// Compile locally, because the option … (a phrase that reads on from "it").
     Local(&'static str),
 }
@@ -199,6 +201,7 @@ use Attach::{Alone, Either, Joined, Separate};
 use Effect::{
     Architecture, AssemblerWords, Assembly, DependencyFile, DependencyPhony, DependencyTarget,
     DependencyWanted, For, Language, Local, MacroPaths, Object, Output, PreprocessOnly, PreprocessorWords,
+    SplitDebugInfo,
 };
 use Need::{Both, Compile, Link, Preprocess};
 use Server::{Accept, AcceptAssembly, AcceptPath, Drop, Refuse};
@@ -440,7 +443,8 @@ static TABLE: &[Row] = &[
     row("-gmodules", Alone, MODULES, Refuse),
     row("-gnat", Joined, Local("is for Ada"), Refuse),
     row("-grecord-command-line", Alone, RECORDS, Accept),
-    row("-gsplit-dwarf", Joined, Local("puts debug information into a .dwo file beside the object"), AcceptAssembly),
+    row("-gsplit-dwarf", Alone, SplitDebugInfo, AcceptAssembly),
+    row("-gsplit-dwarf=", Joined, Local("puts debug information into a .dwo file beside the object"), AcceptAssembly),
     row("-ibuiltininc", Alone, For(Preprocess), Drop),
     row("-idirafter", Either, For(Preprocess), Drop),
     row("-iframework", Either, For(Preprocess), Drop),

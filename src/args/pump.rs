@@ -95,6 +95,9 @@ impl Job {
         if self.kind.preprocessed {
             return Err(Reason::whole("the source is preprocessed already"));
         }
+        if self.split_file.is_some() {
+            return Err(Reason::whole("a .dwo file is made here"));
+        }
         if directory.parent().is_none() {
             return Err(Reason::whole("the root directory has no name in debug information of a server"));
         }

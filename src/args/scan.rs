@@ -65,6 +65,7 @@ fn understand(argv: &[OsString], words: &[&[u8]]) -> Result<Job, Reason> {
         assembly_only: scan.assembly_only,
         dependencies,
         records_directory: scan.debugs && !scan.names_directory,
+        split_file: scan.split_by.map(|word| split_file(word, output)).transpose()?,
     })
 }
 
@@ -114,6 +115,8 @@ struct Scan<'a> {
     has_architecture: bool,
     debugs: bool,
     names_directory: bool,
+    /// The option that asks for a `.dwo`.
+    split_by: Option<&'a [u8]>,
     wishes: Wishes<'a>,
 }
 
@@ -168,11 +171,24 @@ impl<'a> Scan<'a> {
                 self.wishes.note_handed_down(word, value)?;
                 Ok(Role::For(Need::Preprocess))
             }
+            Effect::SplitDebugInfo => self.split(word),
             Effect::AssemblerWords if options::harmless_for_assembler(value) => Ok(Role::For(Need::Compile)),
             Effect::AssemblerWords => {
                 Err(Reason::at(word, "holds words for the assembler that are not known to be harmless"))
             }
         }
+    }
+
+    fn split(&mut self, word: &'a [u8]) -> Result<Role, Reason> {
+        if Driver::of(self.compiler) != Driver::Gcc {
+            return Err(Reason::at(
+                word,
+                "puts debug information into a .dwo file, which is made here from a gcc's text only",
+            ));
+        }
+        self.debugs = true;
+        self.split_by = Some(word);
+        Ok(Role::For(Need::Both))
     }
 
     fn plain(&mut self, row: &Row, need: Need, item: &Item, value: &[u8]) -> Result<Role, Reason> {
@@ -262,6 +278,16 @@ fn derived_output(input: &[u8], assembly_only: bool) -> Result<Vec<u8>, Reason> 
     }
     let extension: &[u8] = if assembly_only { b".s" } else { b".o" };
     Ok([stem, extension].concat())
+}
+
+/// The `.dwo`, as gcc's driver calls it.
+fn split_file(word: &[u8], output: &[u8]) -> Result<OsString, Reason> {
+    let stem = language::without_extension(output);
+    let name = [stem, b".dwo"].concat();
+    if base_name(stem).is_empty() || name == output {
+        return Err(Reason::at(word, "makes a .dwo file whose name cannot be told from the output's"));
+    }
+    Ok(OsStr::from_bytes(&name).to_owned())
 }
 
 fn slot(words: &[&[u8]]) -> LocalSlot {

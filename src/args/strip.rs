@@ -3,7 +3,7 @@
 //! worst name files that the other machine does not have.
 
 use super::deps::{Driver, Plan};
-use super::language::{Kind, Language};
+use super::language::{self, Kind, Language};
 use super::options::Need;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -22,6 +22,8 @@ pub struct Job {
     pub(super) dependencies: Option<Plan>,
     /// Whether debug information will name the directory the compiler runs in, unless told not to.
     pub(super) records_directory: bool,
+    /// The file beside the object that gets the debug information.
+    pub(super) split_file: Option<OsString>,
 }
 
 /// One option or operand of a job: which words of `argv`, and what for.
@@ -67,6 +69,16 @@ impl Job {
     /// Whether the output is assembler text.
     pub fn assembly_only(&self) -> bool {
         self.assembly_only
+    }
+
+    /// Whether a server is asked for assembler text.
+    pub fn returns_assembly(&self) -> bool {
+        self.assembly_only || self.split_file.is_some()
+    }
+
+    /// The `.dwo` file, which the text names; it is to be made here, unless only text is wanted.
+    pub fn split_file(&self) -> Option<&OsStr> {
+        self.split_file.as_deref()
     }
 
     /// The command as typed.
@@ -129,6 +141,8 @@ impl Job {
         let mut argv = self.compiler();
         for part in &self.parts {
             match part.role {
+                Role::Mode if self.split_file.is_some() => argv.push("-S".into()),
+                Role::Output if self.split_file.is_some() => argv.extend(["-o".into(), self.text_file()]),
                 Role::Mode | Role::Input | Role::Output | Role::For(Need::Compile | Need::Both) => {
                     argv.extend_from_slice(self.words(part));
                 }
@@ -140,8 +154,30 @@ impl Job {
             }
         }
         if !self.output_is_given {
-            argv.extend(["-o".into(), self.output.clone()]);
+            argv.extend(["-o".into(), self.text_file()]);
         }
+        argv
+    }
+
+    /// What the server is told that it makes.
+    fn text_file(&self) -> OsString {
+        if self.split_file.is_none() || self.assembly_only {
+            return self.output.clone();
+        }
+        let stem = language::without_extension(self.output.as_bytes());
+        OsStr::from_bytes(&[stem, b".s"].concat()).to_owned()
+    }
+
+    /// The command that makes the object, and the `.dwo`, of assembler text on standard input.
+    pub fn assemble_argv(&self) -> Vec<OsString> {
+        let mut argv = self.compiler();
+        for part in &self.parts {
+            if let Role::For(Need::Compile | Need::Both) = part.role {
+                argv.extend_from_slice(self.words(part));
+            }
+        }
+        argv.extend(["-c", "-x", "assembler", "-", "-o"].map(OsString::from));
+        argv.push(self.output.clone());
         argv
     }
 
@@ -202,6 +238,16 @@ mod tests {
         let job = job("gcc -xc++ -c a.c");
         assert_eq!(line(job.preprocess_argv()), "gcc -xc++ -E a.c");
         assert_eq!(line(job.server_argv()), "gcc -x c++-cpp-output -c a.c -o a.o");
+    }
+
+    #[test]
+    fn a_second_output_is_made_of_text() {
+        let plain = job("gcc -c -g -O2 -DX -gsplit-dwarf -Wa,-L a.c -o b/x.y.o");
+        assert_eq!(plain.split_file(), Some(OsStr::new("b/x.y.dwo")));
+        assert_eq!(line(plain.server_argv()), "gcc -S -g -O2 -gsplit-dwarf -Wa,-L a.c -o b/x.y.s");
+        let assembled = "gcc -g -O2 -gsplit-dwarf -Wa,-L -c -x assembler - -o b/x.y.o";
+        assert_eq!(line(plain.assemble_argv()), assembled);
+        assert_eq!(line(job("gcc -c -gsplit-dwarf a.c").server_argv()), "gcc -S -gsplit-dwarf a.c -o a.s");
     }
 
     #[test]

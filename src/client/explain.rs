@@ -39,8 +39,14 @@ fn explain_remote(command: &CompileCommand, job: &Job) -> String {
         let _ = writeln!(text, "runs here: {}", Words(&preprocess::argv(command, job)));
     }
     let _ = writeln!(text, "server gets: {}", Words(&words_for_server(command, job)));
+    if job.split_file().is_some() && !job.assembly_only() {
+        let _ = writeln!(text, "runs here then: {}", Words(&job.assemble_argv()));
+    }
     let _ = write!(text, "writes: {}", Words(&[job.output().to_owned()]));
     if let Some(file) = job.dependency_file() {
+        let _ = write!(text, " {}", Words(&[file.to_owned()]));
+    }
+    if let Some(file) = job.split_file().filter(|_| !job.assembly_only()) {
         let _ = write!(text, " {}", Words(&[file.to_owned()]));
     }
     text.push_str("\nunless the source reads files in asm statements (.incbin)\n");

@@ -49,6 +49,7 @@ mod pump;
 mod remote;
 mod sharing;
 mod show;
+mod split;
 mod ssh;
 mod tcp;
 mod toolchain;
@@ -432,6 +433,27 @@ fn attempt(
             log::warn!("{} compiled on {}: {difference}", printable(job.input()), host.spec)
         }
         None => {}
+    }
+    let mut reply = reply;
+    if let Some(file) = job.split_file() {
+        let Some(text) = split::rename(&reply.object, file.as_bytes()) else {
+            log::info!("compiling locally: the server's text does not name its .dwo file as gcc's does");
+            return Ok(Attempt::Local(Undone::Quietly));
+        };
+        reply.object = text;
+        if !job.assembly_only() {
+            return Ok(match split::assemble(command, job, &reply.object, desk)? {
+                Ok(said) => {
+                    reply.stderr.extend_from_slice(&said.stderr);
+                    Messages::new(preprocessed, reply).show();
+                    Attempt::Done(status)
+                }
+                Err(reason) => {
+                    log::info!("compiling locally: {reason}");
+                    Attempt::Local(Undone::Quietly)
+                }
+            });
+        }
     }
     if let Err(e) = scratch::write_output(Path::new(job.output()), &reply.object, job.assembly_only()) {
         return Ok(unwritten(job.output(), &e));

@@ -107,7 +107,7 @@ impl<'a> Toolchain<'a> {
 
     /// What about a returned object is not as in a local one, and whether the object is to be thrown away for it.
     pub fn judge(&mut self, object: &[u8], desk: &mut Desk) -> Result<Option<(Difference, bool)>, Stop> {
-        let got = match self.job.assembly_only() {
+        let got = match self.job.returns_assembly() {
             true => Some(object::read_assembly(object)),
             false => object::read_elf(object),
         };
