@@ -44,6 +44,13 @@ pub fn candidates<'a>(name: &'a OsStr, path: &'a OsStr) -> Box<dyn Iterator<Item
     )
 }
 
+/// Whether `program` is this program or stock's, under whatever name: a masqueraded client would send the job on.
+pub fn is_distcc(program: &Path) -> bool {
+    program
+        .canonicalize()
+        .is_ok_and(|real| real.file_name().is_some_and(|name| name.as_bytes().starts_with(b"distcc")))
+}
+
 /// Starts `program` with `argv` and `env` (`NAME=VALUE`). A script without an interpreter line is run by the
 /// shell, as `execvp` does it.
 pub fn spawn(program: &Path, argv: &[OsString], env: &[OsString], start: &Start) -> io::Result<Pid> {

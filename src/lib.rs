@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! multicall                                              name of the program → personality
-//! client  daemon  include_server  pump  monitor  lsdistcc  the roles; no role knows another
+//! client  daemon  include_server  pump  monitor  lsdistcc  symlinks
+//!                                                        the roles; no role knows another
 //! compiler  hostlist  slots  backoff  state  scratch     tools that touch the world
 //! include                                                the files that a compile reads
 //! topdir    logging   console  waiting  program  environment  closure
@@ -37,6 +38,7 @@ pub mod pump;
 pub mod scratch;
 pub mod slots;
 pub mod state;
+pub mod symlinks;
 #[allow(unsafe_code)]
 pub mod sys;
 pub mod topdir;

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode as ProcessExit;
 
 use crate::program::{self, Ending};
-use crate::{client, daemon, include_server, lsdistcc, monitor, pump};
+use crate::{client, daemon, include_server, lsdistcc, monitor, pump, symlinks};
 
 /// A personality: its arguments in, its end out.
 type Main = fn(&[OsString]) -> Ending;
@@ -22,7 +22,7 @@ const PERSONALITIES: &[(&str, Main)] = &[
     ("include_server", include_server::main),
     ("lsdistcc", lsdistcc::main),
     ("pump", pump::main),
-    ("update-distcc-symlinks", |_| program::not_built_yet("update-distcc-symlinks")),
+    ("update-distcc-symlinks", symlinks::main),
 ];
 
 /// Runs the personality that `argv` asks for.

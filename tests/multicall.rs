@@ -21,7 +21,7 @@ fn every_name_answers() {
         ("pump", &["--help"], 0, "--startup"),
         ("distcc-pump", &[], 0, "--startup"),
         ("include_server", &[], 1, "--port"),
-        ("update-distcc-symlinks", &[], 100, "not built yet"),
+        ("update-distcc-symlinks", &["--help"], 0, "--strip-prefix"),
         ("mydistccX", &["--version"], 0, "distcc 0."),
     ] {
         let path = workspace.path(&format!("named/{name}"));
@@ -57,7 +57,7 @@ fn a_copy_and_a_hard_link_work_as_well() {
 #[test]
 fn help_fits_a_screen() {
     let workspace = Workspace::new("help");
-    for name in ["distcc", "distccd", "distccmon-text", "include_server", "pump"] {
+    for name in ["distcc", "distccd", "distccmon-text", "include_server", "pump", "update-distcc-symlinks"] {
         let output = succeed(workspace.command(workspace.path("bin").join(name)).arg("--help"));
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(text.lines().count() <= 40, "{name}: {} lines", text.lines().count());

@@ -13,6 +13,7 @@ mod deps;
 mod language;
 mod local;
 mod machine;
+mod name;
 mod native;
 mod options;
 mod parse;
@@ -26,6 +27,7 @@ pub use check::{FindSpecs, Refusal, Root, ServerJob, check, check_in, check_with
 pub use language::{Language, base_name, looks_like_file};
 pub use local::{Local, LocalSlot, Printable, Reason, printable};
 pub use machine::{hides_compiler, machine_words};
+pub use name::CompilerName;
 pub use native::{Driven, Processor, clang_attributes, processor_lines, question};
 pub use options::rule;
 pub use preprocessing::{MacroWord, Preinclude, Preprocessing, preprocessing};

@@ -70,7 +70,15 @@ impl Workspace {
             // The daemon gives root away and must still get in.
             fs::set_permissions(dir.join(sub), fs::Permissions::from_mode(0o777)).unwrap();
         }
-        for name in ["distcc", "distccd", "distccmon-text", "include_server", "lsdistcc", "pump"] {
+        for name in [
+            "distcc",
+            "distccd",
+            "distccmon-text",
+            "include_server",
+            "lsdistcc",
+            "pump",
+            "update-distcc-symlinks",
+        ] {
             symlink(OURS, dir.join("bin").join(name)).unwrap();
         }
         for name in ["gcc", "g++", "cc", "c++"] {

@@ -1,0 +1,63 @@
+//! What has to change in a directory of links. Values in, values out.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Make this link, perhaps in place of one of ours.
+    Add(OsString, PathBuf),
+    /// Remove a link of ours.
+    Remove(OsString),
+    /// The name of a wanted link belongs to something that is not ours.
+    Occupied(OsString),
+}
+
+/// The steps from what is `there` (links with their targets) to what is `wanted`. Of what is there, only links that
+/// `is_ours` says yes to are touched.
+pub fn plan(
+    wanted: &BTreeMap<OsString, PathBuf>,
+    there: &BTreeMap<OsString, Option<PathBuf>>,
+    is_ours: impl Fn(&Path) -> bool,
+) -> Vec<Change> {
+    let ours = |target: &Option<PathBuf>| target.as_deref().is_some_and(&is_ours);
+    let gone = there.iter().filter(|(name, target)| ours(target) && !wanted.contains_key(*name));
+    let gone = gone.map(|(name, _)| Change::Remove(name.clone()));
+    let new = wanted.iter().filter_map(|(name, target)| match there.get(name) {
+        Some(Some(old)) if old == target => None,
+        Some(old) if !ours(old) => Some(Change::Occupied(name.clone())),
+        _ => Some(Change::Add(name.clone(), target.clone())),
+    });
+    gone.chain(new).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_links_are_touched() {
+        let link = |target: &str| Some(PathBuf::from(target));
+        let there = BTreeMap::from([
+            ("cc".into(), link("../../bin/distcc")),
+            ("gcc".into(), link("/old/distcc")),
+            ("gcc-4".into(), link("../../bin/distcc")),
+            ("g++".into(), link("/usr/bin/ccache")),
+            ("README".into(), None),
+            ("other".into(), link("elsewhere")),
+        ]);
+        let wanted = ["c++", "cc", "gcc", "g++"].map(|name| (name.into(), "../../bin/distcc".into()));
+        let is_ours = |target: &Path| target.ends_with("distcc");
+        assert_eq!(
+            plan(&wanted.into(), &there, is_ours),
+            [
+                Change::Remove("gcc-4".into()),
+                Change::Add("c++".into(), "../../bin/distcc".into()),
+                Change::Occupied("g++".into()),
+                Change::Add("gcc".into(), "../../bin/distcc".into()),
+            ]
+        );
+    }
+}
