@@ -74,5 +74,7 @@ mod split;
 mod ssh;
 /// The statistics over HTTP.
 mod stats;
+/// `update-distcc-symlinks`.
+mod symlinks;
 /// Which compiler servers are asked for, and whether what comes back is from it.
 mod toolchain;

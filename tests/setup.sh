@@ -5,7 +5,7 @@
 #   test    build, and compilers of C++ and Objective-C, clang, the stock distcc,
 #           strace, file, ccache, busybox, OpenSSH and dropbear (no server of theirs is started)
 #   demo    build, and a C++ compiler
-#   extra   clang, another gcc, a cross gcc, cmake and ninja: for the tests that
+#   extra   clang, another gcc, cross compilers, cmake and ninja: for the tests that
 #           skip themselves without them
 #
 # Without arguments: build. What is there already is left alone, and when all is
@@ -30,7 +30,8 @@ for group in "$@"; do
         build) want="$want rust gcc make" ;;
         test) want="$want rust gcc make g++ objc objc++ clang distcc distccd strace file ccache busybox ssh sshd dropbear dbclient" ;;
         demo) want="$want rust gcc make g++" ;;
-        extra) want="$want clang gcc-11 arm-linux-gnueabihf-gcc cmake ninja" ;;
+        extra) want="$want clang gcc-11 arm-linux-gnueabihf-gcc cmake ninja"
+            want="$want arm-linux-gnueabihf-g++ aarch64-linux-gnu-gcc aarch64-linux-gnu-g++" ;;
         *) usage ;;
     esac
 done
@@ -78,7 +79,8 @@ missing() {
         # gcc alone would leave out the C library's headers.
         case $tool in gcc) package="gcc libc6-dev" ;; distccd) package=distcc ;;
             objc | objc++) package=g$tool ;;
-            arm-linux-gnueabihf-gcc) package=gcc-arm-linux-gnueabihf ;; ninja) package=ninja-build ;;
+            *-linux-gnueabihf-g*) package="${tool##*-}-arm-linux-gnueabihf libc6-dev-armhf-cross" ;;
+            *-linux-gnu-g*) package="${tool##*-}-aarch64-linux-gnu libc6-dev-arm64-cross" ;; ninja) package=ninja-build ;;
             ssh) package=openssh-client ;; sshd) package=openssh-server ;;
             dropbear | dbclient) package=dropbear-bin ;; esac
         lack="$lack $tool"

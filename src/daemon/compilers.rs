@@ -2,7 +2,7 @@
 //!
 //! A name is allowed by an entry of a masquerade directory (whatever it is or points to: the name counts, as in stock),
 //! by a pattern (`--allow-compiler`), or by none (`--enable-tcp-insecure`); it is then looked up in the daemon's own PATH.
-//! A path from a client is accepted only when it leads to the very file that the allowed name leads to. A command list
+//! With `--toolchain`, gcc's plain names stand for the compilers of a cross toolchain. A path from a client is accepted only when it leads to the very file that the allowed name leads to. A command list
 //! (`DISTCC_CMDLIST`) replaces all this.
 
 use std::env;
@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 use crate::args::printable;
 use crate::compiler;
 use crate::daemon::cmdlist::CommandList;
+use crate::daemon::options::Options;
 use crate::daemon::outcome::Refusal;
+use crate::daemon::toolchain::{self, Toolchain};
 use crate::exitcode::ExitCode;
 use crate::sys::process::is_executable;
 
@@ -26,6 +28,7 @@ const DEFAULT_DIRS: [&str; 2] = ["/usr/lib/distcc", "/usr/lib/distcc/bin"];
 pub struct Compilers {
     dirs: Vec<PathBuf>,
     patterns: Vec<String>,
+    toolchains: Vec<Toolchain>,
     list: Option<CommandList>,
     path: OsString,
     /// Names need not be listed (`--enable-tcp-insecure`).
@@ -43,14 +46,14 @@ pub struct Program {
 }
 
 impl Compilers {
-    /// With the default directories, `more_dirs` and `patterns`; the PATH is `DISTCCD_PATH` or our own, without the
+    /// With the default directories and what `options` allow; the PATH is `DISTCCD_PATH` or our own, without the
     /// masquerade directories.
     ///
     /// # Errors
     /// A sentence, if `DISTCC_CMDLIST` names a file that cannot be read: to go on without it would allow too much.
-    pub fn new(more_dirs: &[PathBuf], patterns: &[String], any_name: bool) -> Result<Compilers, String> {
-        let dirs: Vec<PathBuf> =
-            DEFAULT_DIRS.iter().map(PathBuf::from).chain(more_dirs.iter().cloned()).collect();
+    pub fn new(options: &Options) -> Result<Compilers, String> {
+        let more_dirs = options.masquerade_dirs.iter().cloned();
+        let dirs: Vec<PathBuf> = DEFAULT_DIRS.iter().map(PathBuf::from).chain(more_dirs).collect();
         let path = env::var_os("DISTCCD_PATH").or_else(|| env::var_os("PATH")).unwrap_or_default();
         let real: Vec<PathBuf> = env::split_paths(&path)
             .filter(|dir| {
@@ -58,7 +61,14 @@ impl Compilers {
             })
             .collect();
         let path = env::join_paths(real).unwrap_or_default();
-        Ok(Compilers { dirs, patterns: patterns.to_vec(), list: command_list()?, path, any_name })
+        Ok(Compilers {
+            dirs,
+            patterns: options.allow_compilers.clone(),
+            toolchains: options.toolchains.clone(),
+            list: command_list()?,
+            path,
+            any_name: options.any_compiler,
+        })
     }
 
     /// The PATH for compilers.
@@ -71,6 +81,7 @@ impl Compilers {
         self.any_name
             || self.list.is_some()
             || !self.patterns.is_empty()
+            || !self.toolchains.is_empty()
             || self.dirs.iter().any(|dir| dir.is_dir())
     }
 
@@ -101,7 +112,11 @@ impl Compilers {
             return Err(denied(format!("\"{shown}\" is not the name of a compiler")));
         }
         let base = OsStr::from_bytes(base);
-        if self.rule(base).is_none() {
+        let foreign = self.toolchains.iter().find_map(|toolchain| toolchain.find(base));
+        if foreign.is_none() && self.toolchains_lack(base) {
+            return Err(denied(format!("{shown} is not allowed here: no toolchain (--toolchain) has it")));
+        }
+        if foreign.is_none() && self.rule(base).is_none() {
             return Err(denied(format!(
                 "{shown} is not allowed here: it is not in {}; allow it with: ln -s ../../bin/distcc {}/{}",
                 self.dirs(),
@@ -109,7 +124,8 @@ impl Compilers {
                 printable(base)
             )));
         }
-        let path = self.search(base).ok_or_else(|| self.missing(base))?;
+        let called = foreign.clone().map_or_else(|| base.to_owned(), PathBuf::into_os_string);
+        let path = foreign.or_else(|| self.search(base)).ok_or_else(|| self.missing(base))?;
         if name.contains(&b'/') && !same_file(Path::new(OsStr::from_bytes(name)), &path) {
             return Err(denied(format!(
                 "{shown} is not the {} that is allowed here ({})",
@@ -117,7 +133,12 @@ impl Compilers {
                 path.display()
             )));
         }
-        Ok(Program { path, name: base.to_owned() })
+        Ok(Program { path, name: called })
+    }
+
+    /// Whether there are toolchains, and this is a name that stands for a compiler of theirs only.
+    fn toolchains_lack(&self, base: &OsStr) -> bool {
+        !self.toolchains.is_empty() && toolchain::is_foreign(base)
     }
 
     /// Which rule allows a compiler of this name, without any directory.
@@ -135,7 +156,7 @@ impl Compilers {
 
     fn search(&self, name: &OsStr) -> Option<PathBuf> {
         compiler::candidates(name, &self.path)
-            .find(|candidate| is_executable(candidate) && !is_distcc(candidate))
+            .find(|candidate| is_executable(candidate) && !compiler::is_distcc(candidate))
     }
 
     fn missing(&self, name: &OsStr) -> Refusal {
@@ -185,7 +206,13 @@ impl Compilers {
         );
         names.sort();
         names.dedup();
-        names.iter().filter_map(|name| Some(line(name, self.rule(name)?))).collect()
+        names.retain(|name| !self.toolchains_lack(name));
+        let foreign = self.toolchains.iter().flat_map(|toolchain| {
+            let programs =
+                toolchain::PLAIN.iter().filter_map(|name| Some((name, toolchain.find(OsStr::new(name))?)));
+            programs.map(|(name, path)| format!("{name}\t{}\t--toolchain", path.display()))
+        });
+        foreign.chain(names.iter().filter_map(|name| Some(line(name, self.rule(name)?)))).collect()
     }
 }
 
@@ -241,13 +268,6 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
 
 fn can_enter(dir: &Path) -> bool {
     fs::metadata(dir.join(".")).is_ok()
-}
-
-/// A masqueraded client would send the job on, perhaps to us.
-fn is_distcc(program: &Path) -> bool {
-    program
-        .canonicalize()
-        .is_ok_and(|real| real.file_name().is_some_and(|name| name.as_bytes().starts_with(b"distcc")))
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {

@@ -44,6 +44,7 @@ pub mod stats;
 mod stats_server;
 pub mod stream;
 mod supervisor;
+mod toolchain;
 mod tree;
 mod worker;
 mod workplace;
@@ -92,8 +93,7 @@ type Failure = (ExitCode, String);
 fn start(options: &Options) -> Result<Ending, Failure> {
     let mode = mode(options);
     start_logging(options, mode);
-    let compilers = Compilers::new(&options.masquerade_dirs, &options.allow_compilers, options.any_compiler)
-        .map_err(|reason| (ExitCode::BadArguments, reason))?;
+    let compilers = Compilers::new(options).map_err(|reason| (ExitCode::BadArguments, reason))?;
     if !compilers.is_usable() {
         return Err((
             ExitCode::CompilerMissing,
@@ -135,10 +135,8 @@ fn workers(options: &Options) -> usize {
 /// Shows what would be served, judged as the user that the daemon becomes.
 fn list_compilers(options: &Options) -> Ending {
     logging::start("distccd", log::LevelFilter::Warn);
-    let listed = drop_privileges(options).and_then(|()| {
-        Compilers::new(&options.masquerade_dirs, &options.allow_compilers, options.any_compiler)
-            .map_err(|reason| (ExitCode::BadArguments, reason))
-    });
+    let listed = drop_privileges(options)
+        .and_then(|()| Compilers::new(options).map_err(|reason| (ExitCode::BadArguments, reason)));
     match listed {
         Ok(compilers) => {
             let lines: String = compilers.list().into_iter().map(|line| line + "\n").collect();

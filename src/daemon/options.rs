@@ -12,6 +12,7 @@ use pico_args::Arguments;
 use crate::args::printable;
 use crate::daemon::access::Access;
 use crate::daemon::limits::Connections;
+use crate::daemon::toolchain::Toolchain;
 use crate::hosts::DEFAULT_PORT;
 use crate::sys::process;
 
@@ -32,6 +33,7 @@ Jobs:
   --min-free-mem PERCENT   with less memory available one job runs at a time (default 5; 0: never)
   --masquerade-dir DIR     allow the compilers named in DIR, besides /usr/lib/distcc
   --allow-compiler GLOB    allow compilers whose names match, such as 'gcc-*'
+  --toolchain PREFIX=DIR   gcc is DIR/PREFIXgcc: for clients of another kind of machine
   --list-compilers         show what would be served, and by which rule
   --enable-tcp-insecure    allow any program in PATH as a compiler
   --sysroot DIR            allow -specs=FILE where DIR has that file
@@ -103,6 +105,8 @@ pub struct Options {
     pub masquerade_dirs: Vec<PathBuf>,
     /// Patterns of compiler names that are allowed besides.
     pub allow_compilers: Vec<String>,
+    /// Cross toolchains that plain names stand for.
+    pub toolchains: Vec<Toolchain>,
     /// Any compiler name is allowed.
     pub any_compiler: bool,
     /// The port; 0 for any.
@@ -260,6 +264,10 @@ pub fn parse(args: &[OsString]) -> Result<Request, String> {
         sysroot: last(&mut args, "--sysroot")?,
         masquerade_dirs: all(&mut args, ["--masquerade-dir", "--masquerade-dir"])?,
         allow_compilers: all(&mut args, ["--allow-compiler", "--allow-compiler"])?,
+        toolchains: all::<String>(&mut args, ["--toolchain", "--toolchain"])?
+            .iter()
+            .map(|text| text.parse())
+            .collect::<Result<_, _>>()?,
         any_compiler: args.contains("--enable-tcp-insecure") | args.contains("--make-me-a-botnet"),
         port,
         stats_port,
