@@ -3,7 +3,7 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 
-.PHONY: all build demo test lint fuzz attack bench bench-daemon bench-client bench-include static install clean
+.PHONY: all build demo test lint fuzz attack bench bench-daemon bench-client bench-include static dist install clean
 
 all: build
 
@@ -60,17 +60,17 @@ bench-include:
 static:
 	sh cross/static.sh
 
-# One file and its names, the manual pages, and units for systemd, which are not enabled
+# Archives with a static binary for every kind of machine: target/dist/*.tar.gz. One: make dist-armv7
+MACHINES = $(patsubst cross/%.conf,%,$(wildcard cross/*.conf))
+dist:
+	sh cross/dist.sh
+
+$(MACHINES:%=dist-%): dist-%:
+	sh cross/dist.sh $*
+
+# The program, its names, manual pages and what init systems and shells need: see cross/install.sh
 install: build
-	install -D -m 755 target/release/distcc "$(DESTDIR)$(PREFIX)/bin/distcc"
-	for name in distccd distccmon-text lsdistcc include_server pump distcc-pump; do \
-		ln -sf distcc "$(DESTDIR)$(PREFIX)/bin/$$name"; done
-	for page in docs/man/*.1; do \
-		install -D -m 644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man1/$${page##*/}"; done
-	install -d -m 755 "$(DESTDIR)$(PREFIX)/lib/systemd/system"
-	for unit in distccd.service distccd.socket; do \
-		sed 's|/usr/bin/distccd|$(PREFIX)/bin/distccd|' docs/systemd/$$unit \
-			>"$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit"; done
+	DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" sh cross/install.sh
 
 clean:
 	$(CARGO) clean

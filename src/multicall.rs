@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode as ProcessExit;
 
-use crate::program::{self, Ending};
+use crate::program::Ending;
 use crate::{client, daemon, include_server, lsdistcc, monitor, pump, symlinks};
 
 /// A personality: its arguments in, its end out.

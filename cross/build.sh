@@ -1,0 +1,70 @@
+#!/bin/sh
+# build.sh MACHINE: the static binary for a kind of machine (a file MACHINE.conf here), as target/dist/MACHINE/distcc.
+#
+# Two ways. With Debian's Rust and zig (cross/setup.sh) the standard library is built along, as small as it gets; that
+# is what releases are made of. Where that is not installed but rustup has the target, plain cargo does it, with
+# rust-lld as the linker and a file that is larger. TOOLCHAIN=debian or TOOLCHAIN=rustup insists on one.
+#
+# The same sources give the same bytes, wherever they and cargo's directory lie.
+set -eu
+cd "$(dirname "$0")/.."
+
+machine=${1-}
+[ -n "$machine" ] && [ -r "cross/$machine.conf" ] || {
+    echo "usage: build.sh MACHINE; the machines: $(cd cross && echo *.conf | sed 's/\.conf//g')" >&2
+    exit 2
+}
+target=
+. "./cross/$machine.conf"
+
+most=${MOST_BYTES:-786432}
+directory=${CARGO_TARGET_DIR:-target}/dist
+cargo_home=${CARGO_HOME:-$HOME/.cargo}
+has_target() { ls "$(rustc --print target-libdir --target "$target" 2>/dev/null)"/libstd-*.rlib >/dev/null 2>&1; }
+
+toolchain=${TOOLCHAIN:-}
+if [ -z "$toolchain" ]; then
+    if sh cross/setup.sh --check >/dev/null 2>&1; then
+        toolchain=debian
+    elif has_target; then
+        toolchain=rustup
+    else
+        echo "build.sh: no Rust for $target. Either: rustup target add $target" >&2
+        echo "or, as releases are built, on Debian: sh cross/setup.sh" >&2
+        exit 1
+    fi
+fi
+
+export CARGO_PROFILE_RELEASE_PANIC=abort
+# Paths of the building machine would stand in the messages of panics.
+flags="--remap-path-prefix=$PWD=. --remap-path-prefix=$cargo_home=cargo"
+case $toolchain in
+    debian)
+        venv=$(sh cross/setup.sh --check)
+        # Debian's rustc has no start-up objects of musl; zig brings its own. Nobody unwinds, so no tables for it.
+        env PATH="$venv/bin:/usr/bin:/bin" RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
+            CARGO_ZIGBUILD_PYTHON_PATH="$venv/bin/python" \
+            RUSTFLAGS="$flags -C link-self-contained=no -C force-unwind-tables=no" \
+            cargo-zigbuild zigbuild -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size \
+            --release --locked --target "$target" --target-dir "$directory/build"
+        ;;
+    rustup)
+        linker=CARGO_TARGET_$(echo "$target" | tr 'a-z-' 'A-Z_')_LINKER
+        env "$linker=rust-lld" RUSTFLAGS="$flags" \
+            cargo build --release --locked --target "$target" --target-dir "$directory/build"
+        ;;
+    *)
+        echo "build.sh: TOOLCHAIN is \"$toolchain\"; it must be debian or rustup" >&2
+        exit 2
+        ;;
+esac
+
+mkdir -p "$directory/$machine"
+binary=$directory/$machine/distcc
+cp "$directory/build/$target/release/distcc" "$binary"
+bytes=$(wc -c <"$binary")
+printf '%-8s %7d bytes  %s (%s)\n' "$machine" "$bytes" "$binary" "$toolchain"
+if [ "$bytes" -gt "$most" ]; then
+    echo "build.sh: $binary is larger than $most bytes (MOST_BYTES)" >&2
+    exit 1
+fi
