@@ -52,6 +52,8 @@ mod multicall;
 mod native;
 /// The daemon's command line and environment, beside stock's.
 mod options;
+/// The include engine's macros and conditions, beside gcc -E.
+mod preprocessor;
 /// Servers that preprocess: protocol 3 in both directions.
 mod pump;
 /// What a hostile client can do to such a server.

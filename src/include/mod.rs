@@ -25,6 +25,8 @@ mod expression;
 mod hash;
 mod lex;
 mod lines;
+#[doc(hidden)]
+pub mod lone;
 mod mirror;
 mod retarget;
 mod setup;

@@ -11,6 +11,7 @@ use distcc::args::{Root, Verdict, check, check_in, scan};
 use distcc::daemon::access::Access;
 use distcc::daemon::cmdlist::CommandList;
 use distcc::daemon::http::{Head, MAX_HEAD, Page, answer};
+use distcc::include::lone::{Outcome, directives, outcomes};
 use distcc::object::{Agreement, Maker, compare, read_assembly, read_elf};
 use distcc::wire::lzo::{Encoder, Error, decompress, decompress_in_pieces, max_compressed_len};
 use distcc::wire::path::{Rooted, Target};
@@ -20,12 +21,15 @@ use distcc::wire::{Version, include, reply, request as wire};
 pub type Property = fn(&[u8]);
 
 /// Lists the properties with their names, which are those of the corpus folders.
-pub const ALL: [(&str, Property); 13] = [
+pub const ALL: [(&str, Property); 16] = [
     ("allow", allow),
     ("command_line", command_line),
     ("command_list", command_list),
     ("hosts", hosts),
     ("http", http),
+    ("include_condition", include_condition),
+    ("include_expansion", include_expansion),
+    ("include_lexer", include_lexer),
     ("include_server", include_server),
     ("lzo_decode", lzo_decode),
     ("lzo_round_trip", lzo_round_trip),
@@ -586,4 +590,48 @@ fn read_head<'a>(mut pieces: impl Iterator<Item = &'a [u8]>) -> (bool, Page) {
         Some(page) => (true, page),
         None => (false, head.page()),
     }
+}
+
+/// Any bytes are a source with directives, in every dialect.
+pub fn include_lexer(bytes: &[u8]) {
+    directives(bytes);
+    // Carriage returns before newlines, and a byte order mark, change nothing.
+    if !bytes.contains(&b'\r') && !bytes.contains(&b'\\') && !bytes.starts_with(b"\xEF\xBB\xBF") {
+        let with_returns: Vec<u8> = bytes
+            .iter()
+            .flat_map(|byte| if *byte == b'\n' { &b"\r\n"[..] } else { std::slice::from_ref(byte) })
+            .copied()
+            .collect();
+        let marked = [&b"\xEF\xBB\xBF"[..], bytes].concat();
+        assert_eq!(directives(bytes)[0], directives(&with_returns)[0]);
+        assert_eq!(directives(bytes), directives(&marked));
+    }
+}
+
+/// A condition, in the midst of macros: the opposite of what its negation is.
+pub fn include_condition(bytes: &[u8]) {
+    // Two questions about one line; a comment or splice would swallow the second.
+    let Some((macros, condition)) = split_last_line(bytes) else { return };
+    if condition.is_empty() || condition.iter().any(|byte| b"\"'/\\\r#".contains(byte)) {
+        return;
+    }
+    let text = [macros, b"\n#if (", condition, b")\n#if !(", condition, b")\n"].concat();
+    let all = outcomes(&text);
+    if let [.., Outcome::Condition(one), Outcome::Condition(other)] = &all[..] {
+        assert_eq!(one.map(|truth| !truth), *other);
+    }
+}
+
+/// Text in the midst of macros; what is once expanded without them stays as it is.
+pub fn include_expansion(bytes: &[u8]) {
+    let Some(Outcome::Text(text)) = outcomes(bytes).pop() else { return };
+    assert!(!text.contains(&b'\n') || bytes.contains(&b'\n'));
+    if let [Outcome::Text(again)] = &outcomes(&[b"x ", &text[..]].concat())[..] {
+        assert!(again.len() <= text.len() + 2);
+    }
+}
+
+fn split_last_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = bytes.iter().rposition(|byte| *byte == b'\n')?;
+    Some((&bytes[..at], &bytes[at + 1..]))
 }
