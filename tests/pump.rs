@@ -265,6 +265,10 @@ fn a_stock_clients_request_is_as_described() {
     workspace.write("t.c", "#include \"sub/h.h\"\nint f(void){return H;}\n");
     workspace.write("sub/h.h", "#define H 7\n");
     let server = IncludeServer::new(&workspace.path("is"), Mood::Right);
+    succeed(workspace.command("gcc").args(["-c", "t.c", "-o", "real.o"]));
+    let object = fs::read(workspace.work().join("real.o")).unwrap();
+    let mut compressed = Vec::new();
+    distcc::wire::lzo::Encoder::new().compress(&object, &mut compressed);
     let (sender, requests) = std::sync::mpsc::channel();
     let fake = crate::util::peer::FakeServer::raw(move |stream| {
         use std::io::{Read, Write};
@@ -279,16 +283,16 @@ fn a_stock_clients_request_is_as_described() {
             while decoder.next(&mut input).unwrap().is_some() {}
         }
         sender.send(bytes).unwrap();
-        stream
-            .write_all(b"DONE00000003STAT00000000SERR00000000SOUT00000000DOTO00000007\x14OBJ\x11\0\0")
+        write!(stream, "DONE00000003STAT00000000SERR00000000SOUT00000000DOTO{:08x}", compressed.len())
             .unwrap();
+        stream.write_all(&compressed).unwrap();
         stream.write_all(b"DOTD00000015\x22t.o: t.c sub/h.h\n\x11\0\0").unwrap();
     });
     let send = |kind: Kind| {
         let mut client = workspace.client(kind, &format!("{},cpp,lzo", fake.host()));
         client.env("INCLUDE_SERVER_PORT", &server.socket).env("DISTCC_FALLBACK", "0");
         succeed(client.args(["gcc", "-c", "t.c", "-o", "t.o", "-MMD"]));
-        assert_eq!(fs::read(workspace.work().join("t.o")).unwrap(), b"OBJ", "{kind:?}");
+        assert!(fs::read(workspace.work().join("t.o")).unwrap() == object, "{kind:?}");
         assert_eq!(
             fs::read_to_string(workspace.work().join("t.d")).unwrap(),
             "t.o: t.c sub/h.h\n",
@@ -308,6 +312,38 @@ fn a_stock_clients_request_is_as_described() {
     assert!(files(&theirs).contains(&format!("NAME{:08x}{directory}/t.cFILE", directory.len() + 4)));
     assert!(files(&theirs).contains("/forcing_technique_271828FILE00000000"));
     assert!(theirs.contains("ARGV00000003-MTARGV00000003t.o"), "{theirs}");
+}
+
+/// As in plain mode: by the name with the machine in it, and not just anybody's object.
+#[test]
+fn servers_are_told_the_machine_and_objects_are_looked_at() {
+    if !tool("gcc-11") {
+        return;
+    }
+    let project = Project::new("pumpnames");
+    let workspace = &project.workspace;
+    let server = IncludeServer::new(&workspace.path("is"), Mood::Right);
+    let words = ["gcc", "-c", "src/main.c", "-O2"];
+    let plain = daemon(workspace);
+    let verbose =
+        project.compile(project.pump(Kind::Ours, &plain, &server).env("DISTCC_VERBOSE", "1").args(words));
+    assert!(verbose.messages.contains(": x86_64-linux-gnu-gcc -c src/main.c -O2 "), "{}", verbose.messages);
+    plain.wait_for_jobs("COMPILE_OK", 1);
+
+    for name in ["gcc", "x86_64-linux-gnu-gcc"] {
+        workspace.script(&format!("servers/{name}"), "#!/bin/sh\nexec /usr/bin/gcc-11 \"$@\"\n");
+    }
+    let mut command = workspace.command(workspace.path("bin/distccd"));
+    command
+        .env("PATH", format!("{}:/usr/bin:/bin", workspace.path("servers").display()))
+        .args(["--daemon", "--no-detach", "--log-stderr", "--log-level", "info", "--listen", "127.0.0.1"])
+        .args(["--enable-tcp-insecure", "--port", "0"]);
+    let older = Daemon::start(workspace, &mut command);
+    let mut client = project.pump(Kind::Ours, &older, &server);
+    let [local, made] = project.both(client.env("DISTCC_FALLBACK", "1"), &words);
+    assert!(made.object.is_some() && made.object == local.object, "the server's object was taken");
+    assert!(made.messages.contains(") 11.") && made.messages.contains(") 12."), "{}", made.messages);
+    older.wait_for_jobs("COMPILE_OK", 1);
 }
 
 /// Whatever is wrong with the include server: the file is preprocessed here, the same host compiles it, and only a

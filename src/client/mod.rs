@@ -340,7 +340,9 @@ fn attempt(
 ) -> Result<Attempt, Stop> {
     let mut connection = None;
     if host.cpp {
-        if let Some(attempt) = pump.attempt((command, job), config, desk, (host, slot), &mut connection)? {
+        if let Some(attempt) =
+            pump.attempt((command, job), config, desk, (host, slot), &mut connection, toolchain)?
+        {
             return Ok(attempt);
         }
     }
@@ -399,7 +401,13 @@ fn attempt(
     }
 
     let begun = Instant::now();
-    let reply = match exchange_by_name(connection, (host, config), desk, preprocessed, toolchain) {
+    let directory = working_directory();
+    let command_for = |toolchain: &Toolchain, cross| toolchain.server_argv(&directory, cross);
+    let version = if host.lzo { Version::Lzo } else { Version::Plain };
+    let send =
+        |connection: &mut Connection, argv: &[Vec<u8>]| connection.send(version, argv, &preprocessed.text);
+    let exchanged = exchange_by_name(connection, (host, config), desk, toolchain, version, command_for, send);
+    let reply = match exchanged {
         Ok(reply) => {
             let (bytes, seconds) = (preprocessed.text.len(), begun.elapsed().as_secs_f64());
             log::info!(
@@ -427,12 +435,8 @@ fn attempt(
         return Ok(Attempt::HostFailed(HostFailure::NoObject));
     }
     desk.set_phase(Phase::Receive);
-    match toolchain.judge(&reply.object, desk)? {
-        Some((difference, true)) => return Ok(Attempt::HostFailed(HostFailure::OtherCompiler(difference))),
-        Some((difference, false)) => {
-            log::warn!("{} compiled on {}: {difference}", printable(job.input()), host.spec)
-        }
-        None => {}
+    if let Some(failure) = other_compiler(toolchain, &reply.object, desk, (job, host))? {
+        return Ok(Attempt::HostFailed(failure));
     }
     let mut reply = reply;
     if let Some(file) = job.split_file() {
@@ -460,6 +464,23 @@ fn attempt(
     }
     Messages::new(preprocessed, reply).show();
     Ok(Attempt::Done(status))
+}
+
+/// Looks who made an object, and warns if that does not keep it from being taken.
+fn other_compiler(
+    toolchain: &mut Toolchain,
+    object: &[u8],
+    desk: &mut Desk,
+    (job, host): (&Job, &Host),
+) -> Result<Option<HostFailure>, Stop> {
+    Ok(match toolchain.judge(object, desk)? {
+        Some((difference, true)) => Some(HostFailure::OtherCompiler(difference)),
+        Some((difference, false)) => {
+            log::warn!("{} compiled on {}: {difference}", printable(job.input()), host.spec);
+            None
+        }
+        None => None,
+    })
 }
 
 fn unwritten(file: &OsStr, error: &io::Error) -> Attempt {
@@ -505,33 +526,33 @@ fn working_directory() -> PathBuf {
     logical.unwrap_or_else(|| env::current_dir().unwrap_or_default())
 }
 
-/// One exchange; two if the server knows the compiler by its plain name only.
+/// One exchange; two if the server knows the compiler by its plain name only. `command_for` makes the command with the
+/// one or the other name, `send` sends it with what belongs to it.
 fn exchange_by_name(
     connection: Result<Connection, Failure>,
     (host, config): (&Host, &Config),
     desk: &mut Desk,
-    source: &Preprocessed,
     toolchain: &mut Toolchain,
+    version: Version,
+    command_for: impl Fn(&Toolchain, bool) -> Vec<OsString>,
+    send: impl Fn(&mut Connection, &[Vec<u8>]) -> Result<(), Failure>,
 ) -> Result<Reply, Failure> {
     let mut connection = connection?;
     connection.finish()?;
     toolchain.learn_names()?;
-    let directory = working_directory();
-    let version = if host.lzo { Version::Lzo } else { Version::Plain };
-    let send = |connection: &mut Connection, argv: &[Vec<u8>]| connection.send(version, argv, &source.text);
-    let argv = |cross| toolchain.server_argv(&directory, cross);
+    let argv = |cross| command_for(toolchain, cross);
     let locks = desk.locks().unwrap_or_else(|_| PathBuf::new());
     let period = config.backoff_period;
     if !toolchain.has_cross_name(host, &locks, period) {
-        return exchange(Ok(connection), host, desk, version, &argv(false), send);
+        return exchange(Ok(connection), host, desk, version, &argv(false), &send);
     }
-    match exchange(Ok(connection), host, desk, version, &argv(true), send) {
+    match exchange(Ok(connection), host, desk, version, &argv(true), &send) {
         Err(Failure::Host(failure))
             if failure.blame() == Blame::Compiler || matches!(failure, HostFailure::NoAnswer) =>
         {
             log::info!("{}: {failure}; trying the compiler's plain name", host.spec);
             let connection = Connection::start(host, config.io_timeout)?;
-            let reply = exchange(Ok(connection), host, desk, version, &argv(false), send)?;
+            let reply = exchange(Ok(connection), host, desk, version, &argv(false), &send)?;
             toolchain.dislike_cross_name(host, &locks, period);
             Ok(reply)
         }

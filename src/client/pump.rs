@@ -17,7 +17,8 @@ use super::discrepancy::Counter;
 use super::gather::Gather;
 use super::include_server::{self, Compile};
 use super::remote::{Connection, Failure, HostFailure, Reply};
-use super::{Attempt, Messages, Stop, auto, exchange, unwritten, working_directory};
+use super::toolchain::Toolchain;
+use super::{Attempt, Messages, Stop, auto, exchange_by_name, other_compiler, unwritten, working_directory};
 use crate::args::{Job, printable};
 use crate::backoff::Blame;
 use crate::closure::Closure;
@@ -95,6 +96,7 @@ impl Pump {
         desk: &mut Desk,
         (host, slot): (&Host, u32),
         connection: &mut Option<Result<Connection, Failure>>,
+        toolchain: &mut Toolchain,
     ) -> Result<Option<Attempt>, Stop> {
         let started = match connection.take() {
             Some(started) => started,
@@ -117,8 +119,8 @@ impl Pump {
             *connection = Some(started);
             return Ok(None);
         };
-        match send(sendable, started, host, desk) {
-            Ok(reply) => match finish(job, reply, desk) {
+        match send(sendable, started, (host, config), desk, toolchain) {
+            Ok(reply) => match finish((job, host), reply, desk, toolchain)? {
                 Ok(attempt) => Ok(Some(attempt)),
                 Err(reason) => {
                     self.state = self.plain(job, &reason);
@@ -188,17 +190,20 @@ fn context(command: &CompileCommand, directory: &Path) -> Vec<Vec<u8>> {
 fn send(
     sendable: &Sendable,
     connection: Result<Connection, Failure>,
-    host: &Host,
+    (host, config): (&Host, &Config),
     desk: &mut Desk,
+    toolchain: &mut Toolchain,
 ) -> Result<Reply, Failure> {
-    exchange(connection, host, desk, Version::Pump, &sendable.argv, |connection, argv| {
+    let command_for = |toolchain: &Toolchain, cross| toolchain.named(sendable.argv.clone(), cross);
+    let send = |connection: &mut Connection, argv: &[Vec<u8>]| {
         let directory = sendable.directory.as_os_str().as_bytes();
         let request = Gather::of_closure(directory, argv, &sendable.closure);
         let request = request.map_err(HostFailure::Unsendable)?;
         let bytes = request.left();
         log::info!("{bytes} bytes in {} files and links", sendable.closure.entries.len());
         connection.send_gathered(request)
-    })
+    };
+    exchange_by_name(connection, (host, config), desk, toolchain, Version::Pump, command_for, send)
 }
 
 /// Whether the same host may do the job when it is sent preprocessed.
@@ -212,35 +217,43 @@ fn may_be_the_way(failure: &HostFailure) -> bool {
 }
 
 /// What the reply means; a reason if the job has to be sent in the other way.
-fn finish(job: &Job, reply: Reply, desk: &mut Desk) -> Result<Attempt, String> {
+fn finish(
+    (job, host): (&Job, &Host),
+    reply: Reply,
+    desk: &mut Desk,
+    toolchain: &mut Toolchain,
+) -> Result<Result<Attempt, String>, Stop> {
     let status = reply.status.unwrap_or(WaitStatus::exited(ExitCode::ProtocolError as u8));
     if let Some(refusal) = reply.refusal() {
         let is_of_this_way = matches!(&refusal, HostFailure::Refused(code, _)
             if [ExitCode::ProtocolError, ExitCode::IoError].iter().any(|it| *it as i32 == *code));
         if is_of_this_way || may_be_the_way(&refusal) {
-            return Err(refusal.to_string());
+            return Ok(Err(refusal.to_string()));
         }
-        return Ok(Attempt::HostFailed(refusal));
+        return Ok(Ok(Attempt::HostFailed(refusal)));
     }
     if !status.success() {
-        return Ok(Attempt::CompileError(status, Messages::of_server(reply)));
+        return Ok(Ok(Attempt::CompileError(status, Messages::of_server(reply))));
     }
     if reply.object.is_empty() {
-        return Ok(Attempt::HostFailed(HostFailure::NoObject));
+        return Ok(Ok(Attempt::HostFailed(HostFailure::NoObject)));
     }
     desk.set_phase(Phase::Receive);
+    if let Some(failure) = other_compiler(toolchain, &reply.object, desk, (job, host))? {
+        return Ok(Ok(Attempt::HostFailed(failure)));
+    }
     // The object comes last: who builds by it must find the dependencies.
     if let Some(file) = job.dependency_file() {
         if reply.dependencies.is_empty() {
-            return Err("the server sent no dependency file".to_owned());
+            return Ok(Err("the server sent no dependency file".to_owned()));
         }
         if let Err(e) = scratch::write_output(Path::new(file), &reply.dependencies, true) {
-            return Ok(unwritten(file, &e));
+            return Ok(Ok(unwritten(file, &e)));
         }
     }
     if let Err(e) = scratch::write_output(Path::new(job.output()), &reply.object, job.assembly_only()) {
-        return Ok(unwritten(job.output(), &e));
+        return Ok(Ok(unwritten(job.output(), &e)));
     }
     Messages::of_server(reply).show();
-    Ok(Attempt::Done(status))
+    Ok(Ok(Attempt::Done(status)))
 }

@@ -84,7 +84,11 @@ impl<'a> Toolchain<'a> {
 
     /// The command for a server, which is to call the compiler by its plain name or by that with the machine.
     pub fn server_argv(&self, directory: &Path, cross: bool) -> Vec<OsString> {
-        let mut argv = self.job.server_argv_from(directory.as_os_str());
+        self.named(self.job.server_argv_from(directory.as_os_str()), cross)
+    }
+
+    /// A command with the names that servers may know the compiler by.
+    pub fn named(&self, mut argv: Vec<OsString>, cross: bool) -> Vec<OsString> {
         argv.extend_from_slice(&self.names.appended);
         if let (true, Some(name)) = (cross, &self.names.cross) {
             argv[0].clone_from(name);
