@@ -50,6 +50,8 @@ mod monitor;
 mod multicall;
 /// `-march=native` and its kin.
 mod native;
+/// Client and daemon without the system calls of the last twelve years.
+mod old_kernel;
 /// The daemon's command line and environment, beside stock's.
 mod options;
 /// The include engine's macros and conditions, beside gcc -E.
