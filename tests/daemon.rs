@@ -233,7 +233,7 @@ fn sigterm_lets_running_jobs_finish() {
     let mut stream = TcpStream::connect(("127.0.0.1", daemon.port)).unwrap();
     stream.write_all(&request(Version::Plain, &["slow", "-c", "a.c"], b"int x;\n")).unwrap();
     let idle = TcpStream::connect(("127.0.0.1", daemon.port)).unwrap();
-    wait_until("the compiler runs", || !workspace.leftovers().is_empty());
+    wait_until("the compiler runs", || workspace.compiles());
     std::thread::sleep(Duration::from_millis(100));
     let (port, processes) = (daemon.port, daemon.processes());
     assert!(processes.len() > 1);

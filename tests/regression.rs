@@ -20,7 +20,7 @@ fn a_drain_refuses_new_connections() {
     let daemon = daemon_with_servers(&workspace, "");
     let mut running = TcpStream::connect(("127.0.0.1", daemon.port)).unwrap();
     running.write_all(&request(Version::Plain, &["slow", "-c", "a.c"], b"int x;\n")).unwrap();
-    wait_until("the compiler runs", || !workspace.leftovers().is_empty());
+    wait_until("the compiler runs", || workspace.compiles());
     daemon.signal(libc::SIGTERM);
     wait_until("connections are refused", || TcpStream::connect(("127.0.0.1", daemon.port)).is_err());
     let mut reply = Vec::new();

@@ -159,6 +159,14 @@ impl Workspace {
         list(self.path("tmp")).chain(list(self.path("top/state"))).collect()
     }
 
+    /// Whether a compiler works in a directory of the daemon's: its source is there.
+    pub fn compiles(&self) -> bool {
+        let list = |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
+        list(self.path("tmp"))
+            .flat_map(|entry| list(entry.path()))
+            .any(|entry| entry.file_name().to_string_lossy().starts_with("source"))
+    }
+
     /// Fails if anything is left, giving the last child a moment.
     pub fn assert_clean(&self) {
         wait_until("nothing is left over", || self.leftovers().is_empty());
