@@ -1,15 +1,14 @@
 //! The include engine beside the compilers' own `-M`: what they read, and nothing that they read less.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use distcc::include::{Closure, Engine, Unable, Unit};
+use distcc::include::{Engine, Unable, Unit};
 
+use crate::util::oracle::{differences, real};
 use crate::util::*;
 
 /// A unit for a command in a directory.
@@ -21,59 +20,6 @@ fn unit(cwd: &Path, compiler: &str, words: &[&str]) -> Unit {
         argv,
         environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
     }
-}
-
-/// The real paths of what the compiler says it reads; `None` if it fails.
-fn compilers_own(unit: &Unit) -> Option<BTreeSet<PathBuf>> {
-    let mut command = Command::new(&unit.program);
-    command.args(&unit.argv[1..]).args(["-M", "-MT", "t", "-w"]).current_dir(&unit.cwd).env_clear();
-    let output = command.envs(unit.environment.iter().cloned()).output().unwrap();
-    if !output.status.success() {
-        println!("{}", String::from_utf8_lossy(&output.stderr));
-        return None;
-    }
-    Some(
-        prerequisites(&output.stdout)
-            .iter()
-            .map(|name| fs::canonicalize(unit.cwd.join(name)).unwrap())
-            .collect(),
-    )
-}
-
-/// The names behind the target of a rule.
-fn prerequisites(rule: &[u8]) -> Vec<PathBuf> {
-    let mut names = vec![Vec::new()];
-    let mut bytes = rule.iter().copied().skip(2).peekable();
-    while let Some(byte) = bytes.next() {
-        match (byte, bytes.peek()) {
-            (b'\\', Some(b'\n')) => names.push(Vec::new()),
-            (b'$', Some(b'$')) => {}
-            (b'\\', Some(&next @ (b' ' | b'#'))) => {
-                names.last_mut().unwrap().push(next);
-                bytes.next();
-            }
-            (b' ' | b'\n', _) => names.push(Vec::new()),
-            _ => names.last_mut().unwrap().push(byte),
-        }
-    }
-    names
-        .into_iter()
-        .filter(|name| !name.is_empty())
-        .map(|name| PathBuf::from(OsString::from_vec(name)))
-        .collect()
-}
-
-fn real(closure: &Closure) -> BTreeSet<PathBuf> {
-    closure.files.iter().map(|file| file.real.clone()).collect()
-}
-
-/// What the engine misses, and what it has too much.
-fn differences(engine: &mut Engine, unit: &Unit) -> Option<(Vec<PathBuf>, Vec<PathBuf>)> {
-    let theirs = compilers_own(unit)?;
-    // The null device is no file that has to be sent.
-    let theirs: BTreeSet<_> = theirs.into_iter().filter(|name| name != Path::new("/dev/null")).collect();
-    let ours = real(engine.closure(unit).unwrap_or_else(|Unable(why)| panic!("{:?}: {why}", unit.argv)));
-    Some((theirs.difference(&ours).cloned().collect(), ours.difference(&theirs).cloned().collect()))
 }
 
 /// Lays out files given as one text: each begins with a line `== name`.
@@ -347,8 +293,10 @@ fn refusals_have_reasons() {
     lay_out(
         &root,
         "== i.c\n__asm__(\".incbin \\\"x\\\"\");\n== f.c\n#include \"fifo.h\"\n== b.c\n#define A0 1\n#define A B B B B B B B B B B B B B B B B B B B B\n#define B C C C C C C C C C C C C C C C C C C C C\n#define C D D D D D D D D D D D D D D D D D D D D\n#define D E E E E E E E E E E E E E E E E E E E E\n#define E F F F F F F F F F F F F F F F F F F F F\n#define F 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1\n#include A\n\
-                    == m.cc\nimport foo;\n== s.c\n#include \"s.c\"\n#include \"s.c\"\n",
+                    == m.cc\nimport foo;\n== s.c\n#include \"s.c\"\n#include \"s.c\"\n\
+                    == l.c\n#include \"large.h\"\n== large.h\n== g.c\n== pre.h.gch\n",
     );
+    fs::File::options().write(true).open(root.join("large.h")).unwrap().set_len((64 << 20) + 1).unwrap();
     succeed(Command::new("mkfifo").arg(root.join("fifo.h")));
     let mut engine = Engine::new();
     for (words, reason) in [
@@ -357,6 +305,8 @@ fn refusals_have_reasons() {
         (&["-c", "b.c"], "expand to too much"),
         (&["-c", "s.c"], "200 files deep"),
         (&["-c", "none.c"], "no source"),
+        (&["-c", "l.c"], "large.h is larger than 64 MiB"),
+        (&["-c", "g.c", "-include", "pre.h"], "precompiled header"),
         (&["-c", "i.c", "-I-"], "-I-"),
         (&["-c", "m.cc", "-std=c++20", "-fmodules-ts"], "modules"),
     ] {
@@ -365,6 +315,142 @@ fn refusals_have_reasons() {
         };
         assert!(why.contains(reason), "{why}");
     }
+}
+
+/// Where the system's headers are can be said in several ways.
+#[test]
+fn system_directories_named() {
+    // clang obeys it for Apple's systems only.
+    exact_with(
+        &["gcc"],
+        "== a.c\n#include <x.h>\n== root/usr/include/x.h\n",
+        &["-c", "a.c", "-isysroot", "root"],
+    );
+    let tree = "== a.cc\n#if __has_include(<vector>)\n#include <vector>\n#else\n#include <stdio.h>\n#endif\n";
+    exact(tree, &["-c", "a.cc"]);
+    exact(tree, &["-c", "a.cc", "-nostdinc++"]);
+    exact(
+        "== a.c\n#include <x.h>\n== i/x.h\n#include <stddef.h>\n== i/stddef.h\n",
+        &["-c", "a.c", "-nostdinc", "-Ii"],
+    );
+}
+
+/// Carriage returns before newlines, byte order marks, and what both do to splices, literals and guards.
+#[test]
+fn bytes_of_other_systems() {
+    exact(
+        "== a.cc\n\\BOM#include \"g.h\"\\r\n#include \"g.h\"\\r\n#define X \\\\r\n1\\r\n#if X == 1 // c\\r\n\
+         #include \"yes.h\"\\r\n#endif\\r\n/* \\r\n#include \"no.h\"\\r\n*/\\r\n// \\\\r\n#include \"no.h\"\\r\n\
+         const char *r = R\"(\\r\n#include \"no.h\"\\r\n)\";\\r\n#include <i.h>\\r\n\
+         == g.h\n\\BOM#ifndef G\\r\n#define G\\r\n#include \"g2.h\"\\r\n#endif\\r\n== g2.h\n== yes.h\n== no.h\n== i/i.h\n\\BOM\n#include \"j.h\"\n== i/j.h\n",
+        &["-c", "a.cc", "-Ii", "-include", "g2.h"],
+    );
+}
+
+#[test]
+fn objective_cplusplus() {
+    exact_with(
+        &["clang"],
+        "== a.mm\n#if defined __OBJC__ && defined __cplusplus\n#import \"x.h\"\n#include \"x.h\"\n#import \"x.h\"\n#endif\n== x.h\n#ifdef X\n#include \"twice.h\"\n#endif\n#define X\n== twice.h\n",
+        &["-c", "a.mm"],
+    );
+}
+
+/// gcc takes files of the same time, size and content for one; clang does not.
+#[test]
+fn once_by_content() {
+    let workspace = Workspace::new("include");
+    let root = fs::canonicalize(workspace.path("")).unwrap();
+    let header = "#pragma once\n#ifdef O\n#include \"again.h\"\n#endif\n#define O\n";
+    lay_out(
+        &root,
+        &format!(
+            "== a.c\n#include \"x/o.h\"\n#include \"y/o.h\"\n#include \"z/o.h\"\n== x/o.h\n{header}== y/o.h\n{header}== z/o.h\n{header}== x/again.h\n== y/again.h\n== z/again.h\n"
+        ),
+    );
+    let set = |name: &str, seconds: u64| {
+        let time = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        fs::File::options().write(true).open(root.join(name)).unwrap().set_modified(time).unwrap();
+    };
+    set("x/o.h", 1_000_000_000);
+    set("y/o.h", 1_000_000_000);
+    set("z/o.h", 1_000_000_001);
+    for compiler in ["gcc", "clang"] {
+        let unit = unit(&root, compiler, &["-c", "a.c"]);
+        let mut engine = Engine::new();
+        // gcc opens the file to find that out, but does not list it.
+        let opened = if compiler == "gcc" { vec![root.join("y/o.h")] } else { vec![] };
+        assert_eq!(differences(&mut engine, &unit), Some((vec![], opened)), "{compiler}");
+        let files = real(engine.closure(&unit).unwrap());
+        assert!(files.contains(&root.join("z/again.h")), "{compiler}");
+        assert_eq!(files.contains(&root.join("y/again.h")), compiler == "clang");
+    }
+}
+
+/// A link to a header is searched beside, as is a name with `..` and a directory behind a link.
+#[test]
+fn links_and_climbing_names() {
+    exact(
+        "== src/a.c\n#include \"../inc/./l.h\"\n#include \"../link/../up.h\"\n#include <deep/../../src/b.h>\n\
+         == far/away/l.h\n#include \"beside.h\"\n== far/away/beside.h\n#include \"wrong.h\"\n== inc/beside.h\n#include \"../link/c.h\"\n\
+         == inc/l.h -> ../far/away/l.h\n== link -> far/away/dir\n== far/away/dir/c.h\n#include \"../up.h\"\n== far/away/up.h\n== up.h\n\
+         == inc/deep/x\n== src/b.h\n",
+        &["-c", "src/a.c", "-Iinc"],
+    );
+}
+
+/// Bytes of `#embed` are needed, not read as text; no compiler here knows it yet.
+#[test]
+fn embedded_files() {
+    let workspace = Workspace::new("include");
+    let root = fs::canonicalize(workspace.path("")).unwrap();
+    lay_out(
+        &root,
+        "== a.c\nconst char x[] = {\n#embed \"e.bin\" limit(3)\n};\n#define E <e2.bin>\n#embed E\n#ifdef __has_embed\n#include \"h.h\"\n#endif\n\
+         == e.bin\n#include \"no.h\"\n== i/e2.bin\n#include \"no.h\"\n== no.h\n== h.h\n",
+    );
+    for compiler in ["gcc", "clang"] {
+        let mut engine = Engine::new();
+        let files = real(engine.closure(&unit(&root, compiler, &["-c", "a.c", "-Ii"])).unwrap());
+        assert!(files.contains(&root.join("e.bin")) && files.contains(&root.join("i/e2.bin")), "{files:?}");
+        assert!(!files.contains(&root.join("no.h")), "{files:?}");
+    }
+}
+
+/// Macros that are pushed or popped by text that macros make are unknown from there on.
+#[test]
+fn macros_pushed_by_macros() {
+    let workspace = Workspace::new("include");
+    let root = fs::canonicalize(workspace.path("")).unwrap();
+    lay_out(
+        &root,
+        "== a.c\n#define X 1\n#define PUSH _Pragma(\"push_macro(\\\"X\\\")\")\n#define POP _Pragma(\"pop_macro(\\\"X\\\")\")\nPUSH\n\
+         #undef X\n#define X 2\nPOP\n#if X == 1\n#include \"one.h\"\n#else\n#include \"two.h\"\n#endif\n== one.h\n== two.h\n",
+    );
+    for compiler in ["gcc", "clang"] {
+        let unit = unit(&root, compiler, &["-c", "a.c"]);
+        let (missed, _) = differences(&mut Engine::new(), &unit).unwrap();
+        assert!(missed.is_empty(), "{compiler}: {missed:?}");
+    }
+}
+
+/// Directories that hold no file that is read, but without which a name does not lead anywhere, or is searched
+/// elsewhere.
+#[test]
+fn directories_without_files() {
+    let workspace = Workspace::new("include");
+    let root = fs::canonicalize(workspace.path("")).unwrap();
+    lay_out(&root, "== a.c\n#include \"passed/../x.h\"\n#include <y.h>\n== x.h\n== i/y.h\n");
+    for name in ["passed", "empty"] {
+        fs::create_dir(root.join(name)).unwrap();
+    }
+    let mut engine = Engine::new();
+    let words = ["-c", "a.c", "-Iempty", "-Iempty/../i", "-Inone"];
+    let closure = engine.closure(&unit(&root, "gcc", &words)).unwrap();
+    for name in ["passed", "empty", "i"] {
+        assert!(closure.directories.contains(&root.join(name)), "{name}: {:?}", closure.directories);
+    }
+    assert!(!closure.directories.contains(&root.join("none")));
 }
 
 /// A missing header is left to the compiler's own words; when it comes, it is seen, as is any other change.

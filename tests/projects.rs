@@ -11,11 +11,14 @@
 
 mod util;
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use distcc::include::{Engine, Unit};
 use util::include_server::{IncludeServer, Mood};
+use util::oracle::differences;
 use util::*;
 
 /// One of `tests/projects`.
@@ -71,6 +74,55 @@ impl Project {
             .envs(setting.iter().copied())
             .args(targets);
         succeed(&mut make);
+    }
+
+    /// The include engine beside the compiler's own `-M` for about `most` of the units, spread over all: nothing is
+    /// missed, and less than 5 % too much.
+    fn read_alike(&self, most: usize) {
+        let workspace = Workspace::new(self.name);
+        let log = workspace.path("log");
+        fs::create_dir_all(&log).unwrap();
+        // What make would run, a word a line.
+        let compiler = workspace.script(
+            "listing",
+            &format!(
+                "#!/bin/sh\nprintf '%s\\n' \"$@\" > {}/$$\nwhile [ \"$1\" != -o ]; do shift; done; : > \"$2\"\n",
+                log.display()
+            ),
+        );
+        let out = workspace.path("local");
+        self.make(&workspace, &out, &compiler.display().to_string(), "-O2", &["objects"], &[]);
+        let mut commands: Vec<String> = fs::read_dir(&log)
+            .unwrap()
+            .map(|file| fs::read_to_string(file.unwrap().path()).unwrap())
+            .collect();
+        commands.sort();
+        let (mut engine, mut units, mut theirs, mut extra_files) = (Engine::new(), 0, 0, 0);
+        for command in commands.iter().step_by(commands.len().div_ceil(most)) {
+            if command.lines().any(|word| word.ends_with(".S")) {
+                continue;
+            }
+            let unit = Unit {
+                cwd: workspace.work(),
+                program: Path::new("/usr/bin").join(self.compiler.1),
+                argv: std::iter::once(self.compiler.1).chain(command.lines()).map(OsString::from).collect(),
+                environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
+            };
+            let (missed, extra) = differences(&mut engine, &unit).expect("the project compiles");
+            assert!(missed.is_empty(), "{}: {command} missed {missed:?}", self.name);
+            units += 1;
+            extra_files += extra.len();
+            theirs += engine.closure(&unit).unwrap().files.len() - extra.len();
+        }
+        eprintln!(
+            "{}: {units} of {} units read {theirs} files, {extra_files} too many",
+            self.name,
+            commands.len()
+        );
+        assert!(
+            units * 2 > most.min(commands.len()) && extra_files * 20 < theirs,
+            "{extra_files} of {theirs}"
+        );
     }
 
     /// Builds locally, then once with each of `ways`, and compares every object.
@@ -170,6 +222,15 @@ const LZO_WAYS: [(Kind, Kind, &str); 4] = [
     (Kind::Stock, Kind::Ours, ",lzo"),
     (Kind::Stock, Kind::Stock, ",lzo"),
 ];
+
+/// A sample of each; `DISTCC_INCLUDE_UNITS` says how many of each at most.
+#[test]
+fn the_include_engine_reads_what_compilers_read() {
+    let most = std::env::var("DISTCC_INCLUDE_UNITS").map_or(6, |most| most.parse().unwrap());
+    for project in [LUA, ZSTD, LEVELDB, HARFBUZZ] {
+        project.read_alike(most);
+    }
+}
 
 #[test]
 fn lua_plain() {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::hash::Set;
 use super::store::FileId;
 use super::symbol::{Symbol, known};
 
@@ -36,6 +37,8 @@ pub struct Table {
     /// By symbol; entries of other units are as good as none.
     entries: Vec<(u32, State)>,
     candidates: HashMap<Symbol, Vec<State>>,
+    /// Names of which nothing will be known any more.
+    lost: Set<Symbol>,
     pushed: HashMap<Symbol, Vec<(State, Vec<State>)>>,
 }
 
@@ -43,6 +46,7 @@ impl Table {
     /// Forgets everything: a new unit begins.
     pub fn clear(&mut self) {
         self.candidates.clear();
+        self.lost.clear();
         self.pushed.clear();
         self.unit = self.unit.wrapping_add(1);
         if self.unit == 0 {
@@ -87,7 +91,13 @@ impl Table {
         self.put(name, State::Maybe);
     }
 
-    /// Nothing is known of this name any more.
+    /// Nothing will be known of this name any more, whatever is done with it.
+    pub fn lose(&mut self, name: Symbol) {
+        self.put(name, State::Forgotten);
+        self.lost.insert(name);
+    }
+
+    /// Nothing is known of this name until it is set with certainty.
     pub fn forget(&mut self, name: Symbol) {
         self.put(name, State::Forgotten);
     }
@@ -113,7 +123,7 @@ impl Table {
     }
 
     fn put(&mut self, name: Symbol, state: State) {
-        if name == known::DEFINED {
+        if name == known::DEFINED || (!self.lost.is_empty() && self.lost.contains(&name)) {
             return;
         }
         if self.entries.len() <= name.index() {

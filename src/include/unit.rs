@@ -248,7 +248,7 @@ impl<'e> Run<'e> {
                 Directive::OnceOperator => {}
                 Directive::PushMacro(name) => self.shared.table.push(*name, certain),
                 Directive::PopMacro(name) => self.shared.table.pop(*name, certain),
-                Directive::Forget(name) => self.shared.table.forget(*name),
+                Directive::Forget(name) => self.shared.table.lose(*name),
                 Directive::Retarget => {
                     self.retargeted.get_or_insert(0);
                     self.retarget();
