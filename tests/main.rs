@@ -64,6 +64,8 @@ mod pump_attack;
 mod pump_build;
 /// The commands of the README.
 mod readme;
+/// What users of stock's client and of ours see of a daemon that refuses, fails or succeeds.
+mod refusals;
 /// What once went wrong, named after its cause.
 mod regression;
 /// Memory, turns, pid file and privileges of the daemon.
