@@ -4,7 +4,8 @@
 //! job without the compiler's, jobs per second, memory. Both daemons run with the same options and serve the
 //! same bytes in turn; a ratio is taken within a round, and its median over the rounds is shown.
 //!
-//! `cargo bench --bench daemon -- "10 KB" "lzo 8"` measures only the cells whose first columns contain these.
+//! `cargo bench --bench daemon -- "10 KB" "lzo 8"` measures only the cells whose first columns contain these;
+//! `-- memory` only the memory, and fails if that misses a goal.
 
 // The table is for people; a closed pipe may end it.
 #![allow(clippy::disallowed_macros)]
@@ -18,7 +19,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Stdio};
+use std::process::{Child, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -52,10 +53,10 @@ struct Cell {
     rounds: Vec<[Slice; 2]>,
 }
 
-fn main() {
+fn main() -> ExitCode {
     // Cargo passes --bench; whoever runs all targets as tests wants no minutes of load.
     if !std::env::args().any(|arg| arg == "--bench") || util::stock("distccd").is_none() {
-        return;
+        return ExitCode::SUCCESS;
     }
     let begun = Instant::now();
     let workspace = Workspace::new("bench-daemon");
@@ -64,6 +65,9 @@ fn main() {
     rig::print_machine();
     let memory = KINDS.map(|kind| memory(&workspace, &stub, kind, &payloads[2]));
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    if wanted == ["memory"] {
+        return if report_memory(&memory) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     let mut cells = Vec::new();
     for (payload, Payload { name, .. }) in payloads.iter().enumerate() {
         for (version, (_, form)) in VERSIONS.iter().enumerate() {
@@ -91,12 +95,14 @@ fn main() {
             }
         }
     }
-    report(&cells, &payloads, &memory);
+    report(&cells, &payloads);
+    report_memory(&memory);
     println!("\n{:.0} s", begun.elapsed().as_secs_f64());
+    ExitCode::SUCCESS
 }
 
 /// Shows the table and holds it against the goals.
-fn report(cells: &[Cell], payloads: &[Payload], memory: &[Memory; 2]) {
+fn report(cells: &[Cell], payloads: &[Payload]) {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     println!(
         "                            daemon ms per job          jobs per second            stub+load   most"
@@ -134,23 +140,32 @@ fn report(cells: &[Cell], payloads: &[Payload], memory: &[Memory; 2]) {
             slow.push(name(rate));
         }
     }
-    println!("\nmemory, kB (PSS of all processes, --jobs 4)      ours   stock");
-    let row = |name: &str, value: fn(&Memory) -> u64| {
-        println!("{name:46} {:6} {:7}", value(&memory[0]), value(&memory[1]));
-    };
-    row("idle", |it| it.idle);
-    row("peak with four 10 MB lzo jobs at once", |it| it.peak);
-    row("afterwards", |it| it.after);
     println!();
     let cells_of = |list: &[String]| if list.is_empty() { "all".to_owned() } else { list.join(", ") };
     goal("daemon time per job at most 0.50 of stock's in every cell", dear.is_empty(), &cells_of(&dear));
     let detail =
         format!("{} ({bound} cells where stub and load alone allow less are left out)", cells_of(&slow));
     goal("jobs per second at least 1.50 of stock's", slow.is_empty(), &detail);
-    let [ours, stock] = memory;
-    goal("idle memory below stock's", ours.idle < stock.idle, &format!("{} kB", ours.idle));
-    goal("peak memory at most 30 MB", ours.peak <= 30_000, &format!("{} kB", ours.peak));
-    goal("afterwards below 3 MB", ours.after < 3_000, &format!("{} kB", ours.after));
+}
+
+/// Shows the memory; whether it reaches the goals. What is idle is mostly pages of programs and libraries, which are the
+/// less the more other processes share them, so that only a clear miss counts there.
+fn report_memory([ours, stock]: &[Memory; 2]) -> bool {
+    println!("\nmemory, kB (PSS of all processes, --jobs 4)      ours   stock");
+    let row = |name: &str, value: fn(&Memory) -> u64| {
+        println!("{name:46} {:6} {:7}", value(ours), value(stock));
+    };
+    row("idle", |it| it.idle);
+    row("peak with four 10 MB lzo jobs at once", |it| it.peak);
+    row("afterwards", |it| it.after);
+    println!();
+    let goals = [
+        ("idle memory below stock's", ours.idle < stock.idle, ours.idle),
+        ("peak memory at most 30 MB", ours.peak <= 30_000, ours.peak),
+        ("afterwards below 3 MB", ours.after < 3_000, ours.after),
+    ];
+    goals.iter().for_each(|(text, reached, kilobytes)| goal(text, *reached, &format!("{kilobytes} kB")));
+    goals[1..].iter().all(|(_, reached, _)| *reached) && ours.idle < stock.idle * 5 / 4
 }
 
 /// Keeps one daemon busy and takes its account.
