@@ -7,10 +7,11 @@
 //! multicall                                              name of the program → personality
 //! client  daemon  include_server  pump  monitor  lsdistcc  symlinks
 //!                                                        the roles; no role knows another
-//! compiler  hostlist  slots  backoff  state  scratch     tools that touch the world
+//! hostlist  zeroconf                                     servers: named, or found
+//! compiler  slots  backoff  state  scratch               tools that touch the world
 //! include                                                the files that a compile reads
 //! topdir    logging   console  waiting  program  environment  closure
-//! wire      args      hosts    exitcode                  knowledge: values in, values out
+//! wire      args      hosts    exitcode  dns             knowledge: values in, values out
 //! sys                                                    the kernel; all `unsafe` is here
 //! ```
 
@@ -21,6 +22,8 @@ pub mod closure;
 pub mod compiler;
 pub mod console;
 pub mod daemon;
+#[cfg(feature = "zeroconf")]
+pub mod dns;
 pub mod environment;
 pub mod exitcode;
 pub mod facts;
@@ -44,3 +47,5 @@ pub mod sys;
 pub mod topdir;
 pub mod waiting;
 pub mod wire;
+#[cfg(feature = "zeroconf")]
+pub mod zeroconf;

@@ -16,6 +16,8 @@ type Main = fn(&[OsString]) -> Ending;
 
 const PERSONALITIES: &[(&str, Main)] = &[
     ("distcc", client::main),
+    #[cfg(feature = "zeroconf")]
+    (crate::zeroconf::background::NAME, crate::zeroconf::background::main),
     ("distcc-pump", pump::main),
     ("distccd", daemon::main),
     ("distccmon-text", monitor::main),

@@ -74,9 +74,7 @@ impl TopDir {
     /// Where this user's include server on this machine is, private; made if missing. Homes may be shared by machines,
     /// and programs of several versions may be in use.
     pub fn include_server_dir(&self) -> io::Result<PathBuf> {
-        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let host = host.trim().replace('/', "_");
-        let path = self.made(&format!("include_server-{host}-{}", env!("CARGO_PKG_VERSION")))?;
+        let path = self.made(&format!("include_server-{}-{}", host_name(), env!("CARGO_PKG_VERSION")))?;
         let metadata = fs::symlink_metadata(&path)?;
         if !metadata.is_dir() || metadata.uid() != effective_user() {
             let text = format!("{} is not a directory of this user", path.display());
@@ -86,6 +84,12 @@ impl TopDir {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
         }
         Ok(path)
+    }
+
+    /// Where this machine's background process keeps the servers that it has found; made if missing.
+    #[cfg(feature = "zeroconf")]
+    pub fn zeroconf_dir(&self) -> io::Result<PathBuf> {
+        self.made(&format!("zeroconf-{}", host_name()))
     }
 
     /// Optimistic: on every job but the first the directory is there.
@@ -106,6 +110,12 @@ impl TopDir {
         }
         fs::create_dir_all(path)
     }
+}
+
+/// This machine's name, as a part of file names: homes may be shared by machines.
+fn host_name() -> String {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    host.trim().replace('/', "_")
 }
 
 /// The socket for clients of our own version, beside an include server's for all.

@@ -84,3 +84,5 @@ mod stats;
 mod symlinks;
 /// Which compiler servers are asked for, and whether what comes back is from it.
 mod toolchain;
+/// Servers that announce themselves, in networks of the test's own, with Avahi.
+mod zeroconf;

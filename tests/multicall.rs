@@ -13,7 +13,6 @@ fn every_name_answers() {
         ("distccd", &["--version"], 0, "distccd 0."),
         ("distccd", &["--help"], 0, "--allow"),
         ("distccd", &["--bogus"], 101, "--bogus: unknown option"),
-        ("distccd", &["--zeroconf"], 100, "not built yet"),
         ("distccmon-text", &["--help"], 0, "DELAY"),
         ("distccmon-text", &["x"], 1, "DELAY"),
         ("lsdistcc", &["--help"], 0, "DISTCC_HOSTS"),

@@ -3,7 +3,7 @@
 #
 #   build   cargo and rustc, a C compiler, make
 #   test    build, and compilers of C++ and Objective-C, clang, the stock distcc,
-#           strace, file, ccache, busybox, OpenSSH and dropbear (no server of theirs is started)
+#           strace, file, ccache, busybox, OpenSSH, dropbear and Avahi (no server of theirs is started)
 #   demo    build, and a C++ compiler
 #   extra   clang, another gcc, cross compilers, cmake and ninja: for the tests that
 #           skip themselves without them
@@ -28,7 +28,7 @@ want=
 for group in "$@"; do
     case $group in
         build) want="$want rust gcc make" ;;
-        test) want="$want rust gcc make g++ objc objc++ clang distcc distccd strace file ccache busybox ssh sshd dropbear dbclient" ;;
+        test) want="$want rust gcc make g++ objc objc++ clang distcc distccd strace file ccache busybox ssh sshd dropbear dbclient ip dbus-daemon avahi-daemon avahi-browse" ;;
         demo) want="$want rust gcc make g++" ;;
         extra) want="$want clang gcc-11 arm-linux-gnueabihf-gcc cmake ninja"
             want="$want arm-linux-gnueabihf-g++ aarch64-linux-gnu-gcc aarch64-linux-gnu-g++" ;;
@@ -70,7 +70,7 @@ missing() {
     for tool in $want; do
         case $tool in
             rust) continue ;;
-            distcc | distccd | sshd | dropbear) has_stock "$tool" && continue ;;
+            distcc | distccd | sshd | dropbear | ip | avahi-daemon) has_stock "$tool" && continue ;;
             objc) has_part cc1obj && continue ;;
             objc++) has_part cc1objplus && continue ;;
             *) has "$tool" && continue ;;
@@ -82,7 +82,8 @@ missing() {
             *-linux-gnueabihf-g*) package="${tool##*-}-arm-linux-gnueabihf libc6-dev-armhf-cross" ;;
             *-linux-gnu-g*) package="${tool##*-}-aarch64-linux-gnu libc6-dev-arm64-cross" ;; ninja) package=ninja-build ;;
             ssh) package=openssh-client ;; sshd) package=openssh-server ;;
-            dropbear | dbclient) package=dropbear-bin ;; esac
+            dropbear | dbclient) package=dropbear-bin ;; ip) package=iproute2 ;; dbus-daemon) package=dbus ;;
+            avahi-browse) package=avahi-utils ;; esac
         lack="$lack $tool"
         case " $need " in *" $package "*) ;; *) need="$need $package" ;; esac
     done

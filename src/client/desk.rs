@@ -10,10 +10,12 @@ use super::Stop;
 use super::remote::HostFailure;
 use crate::backoff::Backoff;
 use crate::hostlist;
-use crate::hosts::{Host, HostList};
+use crate::hosts::Host;
+use crate::hosts::offer::Compiler;
 use crate::slots::{self, Slot, Slots};
 use crate::state::{Phase, Writer};
 use crate::topdir::TopDir;
+use crate::waiting::Interrupted;
 
 /// One job's place in this user's directory.
 pub struct Desk {
@@ -92,6 +94,30 @@ impl Desk {
         }
     }
 
+    /// Adds the servers that announce themselves, but for those that say that they lack the job's compiler, which is asked
+    /// only if any says something about compilers.
+    pub fn add_announced(
+        &mut self,
+        compiler: impl FnOnce() -> Result<Option<Compiler>, Interrupted>,
+    ) -> Result<(), Interrupted> {
+        let top = self.top.clone();
+        let Ok(found) = self.host_list() else { return Ok(()) };
+        if found.list.announced.is_empty() {
+            return Ok(());
+        }
+        found.add_announced(top.as_ref());
+        let offers = || found.list.hosts.iter().filter_map(|host| host.offer.as_ref());
+        if offers().any(|offer| offer.names_compilers()) {
+            if let Some(compiler) = compiler()? {
+                found.keep_only_with(&compiler);
+            }
+        }
+        if let Some(lack) = &found.lack {
+            log::info!("{lack}");
+        }
+        Ok(())
+    }
+
     /// Where locks and marks are, or why they cannot be used.
     pub fn locks(&self) -> Result<PathBuf, NoHost> {
         self.locks.clone().map_err(|reason| NoHost { reason })
@@ -145,7 +171,7 @@ impl Desk {
         // Waiting for a server is no use when all are marked; but this machine's own entry alone is no
         // distribution either.
         if hosts.is_empty() {
-            return no_host(why_no_host(&found.source, list, marks.period()));
+            return no_host(why_no_host(found, marks.period()));
         }
         let candidates: Vec<Slots> =
             hosts.iter().map(|host| Slots { lock_name: host.lock_name(), count: host.slots }).collect();
@@ -176,7 +202,7 @@ impl Desk {
     }
 
     /// The list, read when it is first needed, its bad entries reported once.
-    fn host_list(&mut self) -> &Result<hostlist::Found, String> {
+    fn host_list(&mut self) -> &mut Result<hostlist::Found, String> {
         let top = self.top.as_ref();
         self.hosts.get_or_insert_with(|| {
             let found = hostlist::find(top)?;
@@ -189,9 +215,11 @@ impl Desk {
     }
 }
 
-fn why_no_host(source: &str, list: &HostList, period: Duration) -> String {
+fn why_no_host(found: &hostlist::Found, period: Duration) -> String {
+    let hostlist::Found { list, source, lack } = found;
     if list.hosts.is_empty() {
         return match list.problems.first() {
+            None if lack.is_some() => lack.clone().unwrap_or_default(),
             None => format!("the host list {source} contains no hosts"),
             Some(problem) => format!("the host list {source} contains no usable host: {problem}"),
         };

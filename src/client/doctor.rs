@@ -14,8 +14,8 @@ use super::config;
 use super::remote::{Connection, Failure, HostFailure, Reply};
 use crate::compiler;
 use crate::exitcode::ExitCode;
-use crate::hostlist;
-use crate::hosts::{self, Host, HostList, Place};
+use crate::hostlist::{self, Found};
+use crate::hosts::{self, Host, Place};
 use crate::program::{self, Ending};
 use crate::scratch::{self, PrivateDir};
 use crate::sys::process::{self, WaitStatus};
@@ -39,7 +39,7 @@ const COMPILERS: [&str; 3] = ["gcc", "clang", "cc"];
 /// Carries it out for the hosts that `args` name, or for those of the list.
 pub fn run(args: &[OsString]) -> Ending {
     config::start_logging();
-    let (list, source) = match host_list(args) {
+    let Found { list, source, lack } = match host_list(args) {
         Ok(found) => found,
         Err(reason) => {
             log::error!("{reason}");
@@ -50,6 +50,7 @@ pub fn run(args: &[OsString]) -> Ending {
     for problem in &list.problems {
         let _ = writeln!(text, "{source}, {problem}");
     }
+    lack.iter().for_each(|lack| _ = writeln!(text, "{source}: {lack}"));
     let local = Local::find();
     match &local {
         Some(local) => {
@@ -76,12 +77,16 @@ pub fn run(args: &[OsString]) -> Ending {
     }
 }
 
-fn host_list(args: &[OsString]) -> Result<(HostList, String), String> {
-    if args.is_empty() {
-        return hostlist::find(TopDir::find().ok().as_ref()).map(|found| (found.list, found.source));
-    }
-    let words: Vec<_> = args.iter().map(|word| word.to_string_lossy()).collect();
-    Ok((hosts::parse(&words.join("\n")), "the command line".to_owned()))
+fn host_list(args: &[OsString]) -> Result<Found, String> {
+    let top = TopDir::find().ok();
+    let mut found = if args.is_empty() {
+        hostlist::find(top.as_ref())?
+    } else {
+        let words: Vec<_> = args.iter().map(|word| word.to_string_lossy()).collect();
+        Found { list: hosts::parse(&words.join("\n")), source: "the command line".to_owned(), lack: None }
+    };
+    found.add_announced(top.as_ref());
+    Ok(found)
 }
 
 /// This machine's compiler.
@@ -176,6 +181,9 @@ fn examine(host: &Host, compiler: &str, local_ident: Option<&str>) -> Finding {
     if host.place == Place::Local {
         finding.say("kind", "this machine, without a server");
         return finding;
+    }
+    if let Some(offer) = &host.offer {
+        finding.say("announces", &offer.summary());
     }
     if host.down {
         finding.say("note", "marked down in the host list, so no job goes there");

@@ -49,6 +49,30 @@ impl<'a> Inquiry<'a> {
         Ok(about)
     }
 
+    /// Asks it for its version and its machine, as `-dumpversion` and `-dumpmachine` say them, and keeps the answer.
+    pub fn version_and_machine(&self) -> Result<Option<(String, String)>, Interrupted> {
+        let entry = self.entry(vec!["dumps".into()]);
+        let read = |bytes: Vec<u8>| {
+            let text = String::from_utf8(bytes).ok()?;
+            let (version, machine) = text.split_once('\n')?;
+            Some((version.to_owned(), machine.to_owned()))
+        };
+        if let Some(kept) = entry.as_ref().and_then(Entry::read).and_then(read) {
+            return Ok(Some(kept));
+        }
+        let (Some(version), Some(machine)) =
+            (self.run(&["-dumpversion".into()], None)?, self.run(&["-dumpmachine".into()], None)?)
+        else {
+            return Ok(None);
+        };
+        let line = |output: &Preprocessed| String::from_utf8_lossy(&output.text).trim().to_owned();
+        let answer = (line(&version), line(&machine));
+        if let Some(entry) = entry {
+            entry.write(format!("{}\n{}", answer.0, answer.1).as_bytes());
+        }
+        Ok(Some(answer))
+    }
+
     fn about(&self, machine: &[OsString]) -> Option<Entry<'a>> {
         let mut question = vec!["about".into()];
         question.extend_from_slice(machine);

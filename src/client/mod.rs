@@ -250,6 +250,7 @@ fn attempts(
     let marks = Backoff::new(&locks, config.backoff_period, command.argv[0].as_bytes());
     let top = desk.top().cloned();
     let mut toolchain = Toolchain::new(command, job, config.check, top.as_ref());
+    desk.add_announced(|| toolchain::compiler(command, top.as_ref()))?;
     for _ in 0..MAX_ATTEMPTS {
         let (host, slot) = match desk.pick_host(&locks, &marks, &tried)? {
             Ok(found) => found,

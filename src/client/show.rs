@@ -1,6 +1,7 @@
 //! `distcc`'s own options: what it says about itself and its hosts.
 
 use std::ffi::OsString;
+use std::fmt;
 
 use super::command::CompileCommand;
 use super::explain::explain;
@@ -8,6 +9,7 @@ use crate::args::printable;
 use crate::console;
 use crate::exitcode::ExitCode;
 use crate::hostlist;
+use crate::hosts::Host;
 use crate::program::{self, Ending};
 use crate::topdir::TopDir;
 
@@ -44,6 +46,7 @@ Hosts:
   HOST[:PORT][/LIMIT][,lzo]       a server; [IPV6] in brackets; lzo compresses
   HOST...,cpp,lzo                 it preprocesses, too (pump mode)
   [USER]@HOST[/LIMIT][:DISTCCD]   a server started through ssh (DISTCC_SSH)
+  +zeroconf[/LIMIT][,lzo]         every server of the network that announces itself
   --randomize, --localslots=N, --localslots_cpp=N
 ";
 
@@ -68,7 +71,7 @@ pub fn own_option(args: &[OsString]) -> Option<Ending> {
         }
         "--doctor" => Some(super::doctor::run(&args[1..])),
         "--show-hosts" => {
-            Some(show_hosts(|list| list.iter().map(|host| format!("{}\n", host.spec)).collect()))
+            Some(show_hosts(|list| list.iter().map(|host| format!("{}\n", Shown(host))).collect()))
         }
         "-j" => Some(show_hosts(|list| format!("{}\n", list.iter().map(|host| host.slots).sum::<u32>()))),
         "--scan-includes" => Some(super::includes::scan(&args[1..])),
@@ -77,11 +80,26 @@ pub fn own_option(args: &[OsString]) -> Option<Ending> {
     }
 }
 
+/// An entry of a host list; behind a found one what it offers, as a comment.
+struct Shown<'a>(&'a Host);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.0.spec)?;
+        self.0.offer.as_ref().map_or(Ok(()), |offer| write!(f, "  # {}", offer.summary()))
+    }
+}
+
 /// Stock exits with 0 and prints nothing when there is no list; scripts read the output, so that stays.
-fn show_hosts(format: impl FnOnce(&[crate::hosts::Host]) -> String) -> Ending {
+fn show_hosts(format: impl FnOnce(&[Host]) -> String) -> Ending {
     super::config::start_logging();
-    match hostlist::find(TopDir::find().ok().as_ref()) {
+    let top = TopDir::find().ok();
+    match hostlist::find(top.as_ref()) {
         Ok(mut found) => {
+            found.add_announced(top.as_ref());
+            if let Some(lack) = &found.lack {
+                log::warn!("{lack}");
+            }
             for problem in &found.list.problems {
                 log::warn!("host list {}, {problem}; entry left out", found.source);
             }

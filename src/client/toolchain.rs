@@ -13,9 +13,17 @@ use super::names::Names;
 use crate::args::{self, Job};
 use crate::backoff::{Backoff, Blame};
 use crate::hosts::Host;
+use crate::hosts::offer::Compiler;
 use crate::object::{self, Agreement, Difference, Maker};
 use crate::topdir::TopDir;
 use crate::waiting::Interrupted;
+
+/// The compiler of `command` in the words in which servers announce theirs.
+pub fn compiler(command: &CompileCommand, top: Option<&TopDir>) -> Result<Option<Compiler>, Interrupted> {
+    let Some(inquiry) = Inquiry::new(command, top) else { return Ok(None) };
+    let name = super::base_name(&command.argv[0]).to_string();
+    Ok(inquiry.version_and_machine()?.map(|(version, machine)| Compiler { name, version, machine }))
+}
 
 /// What is done about an object of another compiler (`DISTCC_CHECK_COMPILER`). One for another machine is never taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -195,6 +195,33 @@ impl Compilers {
             let names = list.commands().map(OsStr::from_bytes);
             return names.map(|name| line(name, "DISTCC_CMDLIST".to_owned())).collect();
         }
+        let foreign = self.foreign().map(|(name, path)| format!("{name}\t{}\t--toolchain", path.display()));
+        foreign.chain(self.names().iter().filter_map(|name| Some(line(name, self.rule(name)?)))).collect()
+    }
+
+    /// The plain names that stand for compilers of toolchains, each with its program.
+    fn foreign(&self) -> impl Iterator<Item = (&'static str, PathBuf)> {
+        self.toolchains.iter().flat_map(|toolchain| {
+            toolchain::PLAIN.iter().filter_map(|name| Some((*name, toolchain.find(OsStr::new(name))?)))
+        })
+    }
+
+    /// The names that are served, each with its program.
+    #[cfg(feature = "zeroconf")]
+    pub fn served(&self) -> Vec<(String, PathBuf)> {
+        let names = match &self.list {
+            Some(list) => list.commands().map(|name| OsStr::from_bytes(name).to_owned()).collect(),
+            None => self.names(),
+        };
+        let served = names.into_iter().filter_map(|name| {
+            let path = self.search(&name)?;
+            name.into_string().ok().filter(|name| !name.contains('/')).map(|name| (name, path))
+        });
+        self.foreign().map(|(name, path)| (name.to_owned(), path)).chain(served).collect()
+    }
+
+    /// The names in the masquerade directories, and those in the PATH that match a pattern.
+    fn names(&self) -> Vec<OsString> {
         let entries = |dir: &Path| {
             let entries = fs::read_dir(dir).into_iter().flatten().filter_map(|entry| entry.ok());
             entries.map(|entry| entry.file_name()).collect::<Vec<OsString>>()
@@ -207,12 +234,7 @@ impl Compilers {
         names.sort();
         names.dedup();
         names.retain(|name| !self.toolchains_lack(name));
-        let foreign = self.toolchains.iter().flat_map(|toolchain| {
-            let programs =
-                toolchain::PLAIN.iter().filter_map(|name| Some((name, toolchain.find(OsStr::new(name))?)));
-            programs.map(|(name, path)| format!("{name}\t{}\t--toolchain", path.display()))
-        });
-        foreign.chain(names.iter().filter_map(|name| Some(line(name, self.rule(name)?)))).collect()
+        names
     }
 }
 

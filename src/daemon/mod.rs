@@ -7,7 +7,10 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
+
+use mio::net::TcpListener;
 
 use crate::console;
 use crate::environment;
@@ -15,11 +18,14 @@ use crate::exitcode::ExitCode;
 use crate::logging::{self, Destination, NOTICE};
 use crate::program::{self, Ending};
 use crate::scratch::{self, PrivateDir};
+use crate::sys::file;
 use crate::sys::process::{self, Fork, Pid};
 use crate::sys::signal::{self, Signal};
 use crate::sys::user::{self, Identity};
 
 pub mod access;
+#[cfg(feature = "zeroconf")]
+mod announce;
 mod answer;
 pub mod cmdlist;
 mod compilers;
@@ -49,6 +55,8 @@ mod tree;
 mod worker;
 mod workplace;
 
+#[cfg(feature = "zeroconf")]
+use announce::Announcement;
 use compilers::Compilers;
 use manager::Manager;
 use memory::Memory;
@@ -69,7 +77,6 @@ pub fn main(args: &[OsString]) -> Ending {
         Ok(Request::Version) => {
             return program::answer("distccd", format_args!("{}", program::version_text("distccd")));
         }
-        Ok(Request::NotBuiltYet(option)) => return program::not_built_yet(&format!("distccd {option}")),
         Err(reason) => {
             console::err(format_args!("distccd: ERROR: {reason}\n"));
             return ExitCode::BadArguments.into();
@@ -213,11 +220,26 @@ fn serve_many(options: &Options, detach: bool, policy: &Policy) -> Result<Ending
     log::info!(target: NOTICE, "{kind} daemon started ({} {})", env!("CARGO_PKG_VERSION"), program::TRIPLE);
     start_lifetime(options);
 
+    let announcement = announcement(options, &listeners);
     let ended_by = if options.no_fork {
+        // Its line closes with us.
+        let (_line, theirs) = file::message_pair().map_err(|e| general("cannot make a socket pair", &e))?;
+        if announcement.is_some() {
+            if let Fork::Child =
+                process::fork(signal::leave_parents_pipe).map_err(|e| general("cannot fork", &e))?
+            {
+                pid_file.into_iter().for_each(PidFile::leave);
+                drop((listeners, _line));
+                announce(announcement.as_ref(), policy, &theirs);
+                return Ok(Ending::Code(0));
+            }
+        }
+        drop(theirs);
         worker::run_alone(listeners, policy, &manager).map_err(|e| general("the daemon failed", &e))?
     } else {
         let setup = supervisor::Setup {
             workers: workers(options),
+            announces: announcement.is_some(),
             slots: options.jobs,
             memory: Memory::new(options.min_free_memory),
             keep_files: policy.keep_files,
@@ -232,6 +254,12 @@ fn serve_many(options: &Options, detach: bool, policy: &Policy) -> Result<Ending
                 worker::run(listeners, line, policy).map_err(|e| general("a worker failed", &e))?;
                 return Ok(Ending::Code(0));
             }
+            supervisor::End::Announcer(line) => {
+                pid_file.into_iter().for_each(PidFile::leave);
+                drop(listeners);
+                announce(announcement.as_ref(), policy, &line);
+                return Ok(Ending::Code(0));
+            }
         }
     };
     drop(pid_file);
@@ -241,6 +269,33 @@ fn serve_many(options: &Options, detach: bool, policy: &Policy) -> Result<Ending
         Some(Signal::ALRM) => Ending::Signal(Signal::ALRM),
         _ => Ending::Code(0),
     })
+}
+
+#[cfg(not(feature = "zeroconf"))]
+type Announcement = ();
+
+#[cfg(not(feature = "zeroconf"))]
+fn announcement(_options: &Options, _listeners: &[TcpListener]) -> Option<Announcement> {
+    None
+}
+
+#[cfg(not(feature = "zeroconf"))]
+fn announce(_announcement: Option<&Announcement>, _policy: &Policy, _line: &OwnedFd) {}
+
+/// What the network is to be told, if anything.
+#[cfg(feature = "zeroconf")]
+fn announcement(options: &Options, listeners: &[TcpListener]) -> Option<Announcement> {
+    let listening = listeners.first()?.local_addr().ok().filter(|_| options.zeroconf)?;
+    Some(Announcement { listening, interfaces: options.zeroconf_interfaces.clone(), jobs: options.jobs })
+}
+
+/// The process that tells it. That it cannot is no reason not to serve.
+#[cfg(feature = "zeroconf")]
+fn announce(announcement: Option<&Announcement>, policy: &Policy, line: &OwnedFd) {
+    let Some(announcement) = announcement else { return };
+    if let Err(e) = announce::run(announcement, &policy.compilers, line) {
+        log::error!("cannot announce this server (--zeroconf): {e}");
+    }
 }
 
 /// Has the daemon end by itself.

@@ -43,6 +43,7 @@ Network:
   -a, --allow ADDR[/BITS]  serve these clients; several are possible
   --max-connections N      in all (default 4000); --max-connections-per-client N (default 2000)
   --stats                  statistics over HTTP for the same clients; --stats-port N (default 3633)
+  --zeroconf               announce this server; --zeroconf-interface NAME: only there
   --allow-private          serve private networks and this machine (the default without --allow)
 Process:
   --user NAME              become NAME when started as root (default distccd, distcc or nobody)
@@ -115,6 +116,10 @@ pub struct Options {
     pub stats_port: Option<u16>,
     /// The address to listen on; `None` for all.
     pub listen: Option<String>,
+    /// Announce the server in the network.
+    pub zeroconf: bool,
+    /// Names of the interfaces to announce it on; all if none is named.
+    pub zeroconf_interfaces: Vec<String>,
     /// Who is served.
     pub access: Access,
     /// Nobody was named with `--allow`.
@@ -148,8 +153,6 @@ pub enum Request {
     Help,
     /// Print the version.
     Version,
-    /// A mode that is not there yet.
-    NotBuiltYet(&'static str),
 }
 
 /// Options of stock for authentication with GSSAPI, which this daemon does not have. Who asks for it must not get
@@ -178,9 +181,6 @@ pub fn parse(args: &[OsString]) -> Result<Request, String> {
     }
     if args.contains("--version") {
         return Ok(Request::Version);
-    }
-    if args.contains("--zeroconf") {
-        return Ok(Request::NotBuiltYet("--zeroconf"));
     }
     let is_gssapi = |word: &&OsString| {
         GSSAPI
@@ -251,6 +251,11 @@ pub fn parse(args: &[OsString]) -> Result<Request, String> {
         false => level.as_deref().and_then(log_level).unwrap_or((LevelFilter::Warn, true)),
     };
 
+    let zeroconf = args.contains("--zeroconf");
+    if zeroconf && !cfg!(feature = "zeroconf") {
+        return Err("--zeroconf: this distccd is built without it".to_owned());
+    }
+
     let options = Options {
         mode,
         mode_is_given: inetd || daemon || wizard,
@@ -272,6 +277,8 @@ pub fn parse(args: &[OsString]) -> Result<Request, String> {
         port,
         stats_port,
         listen: last(&mut args, "--listen")?,
+        zeroconf,
+        zeroconf_interfaces: all(&mut args, ["--zeroconf-interface", "--zeroconf-interface"])?,
         access,
         default_access,
         connections,

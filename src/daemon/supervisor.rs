@@ -33,6 +33,8 @@ pub enum End {
     Daemon(Option<Signal>),
     /// A new worker, with its line to the supervisor.
     Worker(OwnedFd),
+    /// The process that announces the server, with such a line.
+    Announcer(OwnedFd),
 }
 
 const SIGNALS: Token = Token(usize::MAX);
@@ -46,6 +48,8 @@ const MAX_DELAY: Duration = Duration::from_secs(30);
 pub struct Setup<'a> {
     /// How many worker processes.
     pub workers: usize,
+    /// Whether there is one more, which announces the server.
+    pub announces: bool,
     /// How many compile slots they share.
     pub slots: usize,
     /// When no further job is to start.
@@ -60,16 +64,15 @@ pub struct Setup<'a> {
 
 /// Starts the workers and looks after them.
 pub fn run(setup: Setup) -> io::Result<End> {
-    let workers = setup.workers;
     let mut supervisor = Supervisor::new(setup)?;
-    for place in 0..workers {
+    for place in 0..supervisor.places.len() {
         if let Some(line) = supervisor.start_worker(place)? {
-            return Ok(End::Worker(line));
+            return Ok(supervisor.new_process(place, line));
         }
     }
     supervisor.manager.ready();
     match supervisor.serve()? {
-        Some(line) => Ok(End::Worker(line)),
+        Some((place, line)) => Ok(supervisor.new_process(place, line)),
         None => Ok(End::Daemon(supervisor.ended_by)),
     }
 }
@@ -77,7 +80,10 @@ pub fn run(setup: Setup) -> io::Result<End> {
 struct Supervisor {
     poll: Poll,
     signals: SignalPipe,
+    /// The workers' places, and perhaps one behind them for the process that announces the server: to it, every message
+    /// means to end.
     places: Vec<Place>,
+    workers: usize,
     grants: Grants,
     memory: Memory,
     keep_files: bool,
@@ -107,7 +113,7 @@ struct Running {
 
 impl Supervisor {
     fn new(setup: Setup) -> io::Result<Supervisor> {
-        let Setup { workers, slots, memory, keep_files, stats, manager } = setup;
+        let Setup { workers, announces, slots, memory, keep_files, stats, manager } = setup;
         let poll = Poll::new()?;
         let signals = SignalPipe::new(&[Signal::CHLD, Signal::TERM, Signal::INT, Signal::HUP, Signal::ALRM])?;
         poll.registry().register(&mut SourceFd(&signals.as_fd().as_raw_fd()), SIGNALS, Interest::READABLE)?;
@@ -118,7 +124,8 @@ impl Supervisor {
         Ok(Supervisor {
             poll,
             signals,
-            places: (0..workers).map(|_| place()).collect(),
+            places: (0..workers + usize::from(announces)).map(|_| place()).collect(),
+            workers,
             grants: Grants::new(slots),
             memory,
             keep_files,
@@ -126,6 +133,10 @@ impl Supervisor {
             manager,
             ended_by: None,
         })
+    }
+
+    fn new_process(&self, place: usize, line: OwnedFd) -> End {
+        if place < self.workers { End::Worker(line) } else { End::Announcer(line) }
     }
 
     /// `Some` in the new process.
@@ -148,7 +159,7 @@ impl Supervisor {
         }
     }
 
-    fn serve(&mut self) -> io::Result<Option<OwnedFd>> {
+    fn serve(&mut self) -> io::Result<Option<(usize, OwnedFd)>> {
         let mut events = Events::with_capacity(64);
         while !self.draining() || self.places.iter().any(|place| place.worker.is_some()) {
             match self.poll.poll(&mut events, self.timeout()) {
@@ -171,7 +182,7 @@ impl Supervisor {
             self.serve_stats(StatsServer::expire);
             for place in self.due() {
                 match self.start_worker(place) {
-                    Ok(Some(line)) => return Ok(Some(line)),
+                    Ok(Some(line)) => return Ok(Some((place, line))),
                     Ok(None) => self.count(Stats::restarted),
                     Err(e) => {
                         log::error!("cannot start a worker: {e}");
@@ -201,7 +212,7 @@ impl Supervisor {
             slots: self.grants.slots(),
             in_use: self.grants.in_use(),
             waiting: self.grants.waiting(),
-            workers: self.places.iter().filter(|place| place.worker.is_some()).count(),
+            workers: self.places[..self.workers].iter().filter(|place| place.worker.is_some()).count(),
         };
         serve(stats, self.poll.registry(), &gauges);
     }
@@ -272,11 +283,10 @@ impl Supervisor {
         if draining {
             return;
         }
+        let (what, number) = (if at < self.workers { "worker" } else { "announcer" }, pid.number());
         match status.signal() {
-            Some(signal) => log::error!("worker {} died: {}", pid.number(), signal.description()),
-            None => {
-                log::error!("worker {} ended with exit code {}", pid.number(), status.code().unwrap_or(0))
-            }
+            Some(signal) => log::error!("{what} {number} died: {}", signal.description()),
+            None => log::error!("{what} {number} ended with exit code {}", status.code().unwrap_or(0)),
         }
         if worker.since.elapsed() > SETTLED {
             place.delay = Duration::ZERO;

@@ -4,6 +4,7 @@
 //! localhost[/LIMIT]                                   this machine, without a server
 //! HOST[/LIMIT][:PORT][/LIMIT][,OPTION]...             a server over TCP; HOST may be [IPV6]
 //! [USER]@HOST[/LIMIT][:COMMAND][,OPTION]...           a server over ssh
+//! +zeroconf[/LIMIT][,OPTION]...                       every server that announces itself
 //! --randomize  --localslots=N  --localslots_cpp=N     what applies to all
 //! # comment
 //! ```
@@ -14,6 +15,10 @@
 
 use std::fmt;
 
+pub mod offer;
+
+use offer::Offer;
+
 /// The port of a server when the list names none.
 pub const DEFAULT_PORT: u16 = 3632;
 
@@ -22,6 +27,8 @@ pub const DEFAULT_PORT: u16 = 3632;
 pub struct HostList {
     /// The hosts in the order of the list.
     pub hosts: Vec<Host>,
+    /// Where and how the servers that announce themselves are to be used.
+    pub announced: Vec<Announced>,
     /// Shuffle them for each job.
     pub randomize: bool,
     /// How many compilers and linkers run on this machine at once.
@@ -47,6 +54,42 @@ pub struct Host {
     pub cpp: bool,
     /// Marked as not to be used.
     pub down: bool,
+    /// What it says of itself, if it was found and not named.
+    pub offer: Option<Box<Offer>>,
+}
+
+/// A `+zeroconf` of the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announced {
+    /// Before which of the named hosts it stands.
+    pub at: usize,
+    /// The most slots that a host may have.
+    limit: Option<u32>,
+    /// The options for all of them.
+    lzo: bool,
+    cpp: bool,
+    down: bool,
+}
+
+impl Announced {
+    /// The host at `name` and `port` that says this of itself. A protocol that it does not speak is not used.
+    pub fn host(&self, name: &str, port: u16, offer: &Offer) -> Host {
+        let slots = offer.slots().min(self.limit.unwrap_or(MAX_SLOTS)).max(1);
+        let cpp = self.cpp && offer.speaks('3');
+        let lzo = self.lzo && (cpp || offer.speaks('2'));
+        let bracketed = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
+        let options = [(lzo, ",lzo"), (cpp, ",cpp"), (self.down, ",down")];
+        let options: String = options.iter().filter(|(on, _)| *on).map(|(_, text)| *text).collect();
+        Host {
+            spec: format!("{bracketed}:{port}/{slots}{options}"),
+            place: Place::Tcp { name: name.to_owned(), port },
+            slots,
+            lzo,
+            cpp,
+            down: self.down,
+            offer: Some(Box::new(offer.clone())),
+        }
+    }
 }
 
 /// How a host is reached.
@@ -119,6 +162,7 @@ const MAX_SLOTS: u32 = 10_000;
 pub fn parse(text: &str) -> HostList {
     let mut list = HostList {
         hosts: Vec::new(),
+        announced: Vec::new(),
         randomize: false,
         local_slots: 4,
         local_cpp_slots: 8,
@@ -140,8 +184,9 @@ impl HostList {
         if let Some(option) = word.strip_prefix("--") {
             return self.take_option(option);
         }
-        if word == "+zeroconf" {
-            return Err("finding servers by zeroconf is not built yet; name the hosts".to_owned());
+        if let Some(rest) = word.strip_prefix("+zeroconf") {
+            self.announced.push(parse_announced(rest, self.hosts.len())?);
+            return Ok(());
         }
         self.hosts.push(parse_host(word)?);
         Ok(())
@@ -180,31 +225,54 @@ fn parse_host(word: &str) -> Result<Host, String> {
     };
     host.spec = word.to_owned();
     if word.contains(',') {
-        for option in options.split(',') {
-            match option {
-                "lzo" => host.lzo = true,
-                "cpp" => host.cpp = true,
-                "down" => host.down = true,
-                "" => {
-                    return Err(
-                        "an option is missing after the comma; there are lzo, cpp and down".to_owned()
-                    );
-                }
-                _ if option == "auth" || option.starts_with("auth=") => {
-                    return Err("authentication (auth) is not supported; use ssh: @HOST".to_owned());
-                }
-                _ => return Err(format!("no such option \"{option}\"; there are lzo, cpp and down")),
-            }
-        }
-    }
-    if host.cpp && !host.lzo {
-        return Err("pump mode needs compression: write ,cpp,lzo".to_owned());
+        (host.lzo, host.cpp, host.down) = parse_options(options)?;
     }
     Ok(host)
 }
 
+/// The rest of a word behind `+zeroconf`.
+fn parse_announced(rest: &str, at: usize) -> Result<Announced, String> {
+    if !cfg!(feature = "zeroconf") {
+        return Err("this distcc is built without zeroconf; name the hosts".to_owned());
+    }
+    let (limit, options) = match rest.split_once(',') {
+        Some((limit, options)) => (limit, Some(options)),
+        None => (rest, None),
+    };
+    let limit = match limit.strip_prefix('/') {
+        Some(limit) => Some(parse_slots(limit)?),
+        None if limit.is_empty() => None,
+        None => return Err("write +zeroconf, +zeroconf/LIMIT or +zeroconf,lzo".to_owned()),
+    };
+    let (lzo, cpp, down) = options.map_or(Ok((false, false, false)), parse_options)?;
+    Ok(Announced { at, limit, lzo, cpp, down })
+}
+
+/// What stands behind the first comma: lzo, cpp, down.
+fn parse_options(options: &str) -> Result<(bool, bool, bool), String> {
+    let (mut lzo, mut cpp, mut down) = (false, false, false);
+    for option in options.split(',') {
+        match option {
+            "lzo" => lzo = true,
+            "cpp" => cpp = true,
+            "down" => down = true,
+            "" => {
+                return Err("an option is missing after the comma; there are lzo, cpp and down".to_owned());
+            }
+            _ if option == "auth" || option.starts_with("auth=") => {
+                return Err("authentication (auth) is not supported; use ssh: @HOST".to_owned());
+            }
+            _ => return Err(format!("no such option \"{option}\"; there are lzo, cpp and down")),
+        }
+    }
+    if cpp && !lzo {
+        return Err("pump mode needs compression: write ,cpp,lzo".to_owned());
+    }
+    Ok((lzo, cpp, down))
+}
+
 fn local_host(slots: u32) -> Host {
-    Host { spec: String::new(), place: Place::Local, slots, lzo: false, cpp: false, down: false }
+    Host { spec: String::new(), place: Place::Local, slots, lzo: false, cpp: false, down: false, offer: None }
 }
 
 fn parse_address(address: &str) -> Result<Host, String> {
@@ -213,7 +281,7 @@ fn parse_address(address: &str) -> Result<Host, String> {
         None => parse_tcp(address)?,
     };
     let slots = slots.unwrap_or(REMOTE_SLOTS);
-    Ok(Host { spec: String::new(), place, slots, lzo: false, cpp: false, down: false })
+    Ok(Host { spec: String::new(), place, slots, lzo: false, cpp: false, down: false, offer: None })
 }
 
 fn parse_ssh(user: &str, rest: &str) -> Result<(Place, Option<u32>), String> {

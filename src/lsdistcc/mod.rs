@@ -43,6 +43,8 @@ Prints those of the named hosts that serve compiles, as entries for DISTCC_HOSTS
   -rPORT   the port [3632]
   -PN      the protocol, 1 to 3 [1]
   -pNAME   test with this compiler, such as -pgcc
+  --zeroconf
+           instead: the servers that announce themselves in this network, and what they offer
   -d       append this machine's domain to the names
   -v       say on standard error what happens
 ";
@@ -54,6 +56,9 @@ const NOTHING: Ending = Ending::Code(1);
 pub fn main(args: &[OsString]) -> Ending {
     if args.first().is_some_and(|word| word == "--help") {
         return program::answer("lsdistcc", format_args!("{USAGE}"));
+    }
+    if args.iter().any(|word| word == "--zeroconf") {
+        return announced(args);
     }
     let options = match options::parse(args) {
         Ok(options) => options,
@@ -70,6 +75,43 @@ pub fn main(args: &[OsString]) -> Ending {
             NOTHING
         }
     }
+}
+
+/// Prints the servers that announce themselves, found anew.
+#[cfg(feature = "zeroconf")]
+fn announced(args: &[OsString]) -> Ending {
+    use crate::hosts;
+    use crate::sys::signal::SignalPipe;
+    use crate::zeroconf::background::Search;
+
+    if args.len() > 1 {
+        console::err(format_args!("lsdistcc: --zeroconf goes with nothing else\nTry 'lsdistcc --help'.\n"));
+        return NOTHING;
+    }
+    let found = SignalPipe::new(&[]).and_then(|signals| Search::new(&signals)?.thoroughly());
+    let servers = match found {
+        Ok(servers) => servers,
+        Err(e) => {
+            console::err(format_args!("lsdistcc: cannot look for servers: {e}\n"));
+            return NOTHING;
+        }
+    };
+    let lines: String = hosts::parse("+zeroconf").announced.iter().fold(String::new(), |text, announced| {
+        servers.iter().fold(text, |text, server| {
+            let host = announced.host(&server.address.host, server.address.port, &server.offer);
+            text + &format!("{}  # {}: {}\n", host.spec, server.name.escape_debug(), server.offer.summary())
+        })
+    });
+    match program::answer("lsdistcc", format_args!("{lines}")) {
+        Ending::Code(0) if servers.is_empty() => NOTHING,
+        ending => ending,
+    }
+}
+
+#[cfg(not(feature = "zeroconf"))]
+fn announced(_args: &[OsString]) -> Ending {
+    console::err(format_args!("lsdistcc: --zeroconf: this one is built without it\n"));
+    NOTHING
 }
 
 /// What stock's test compile compiles.

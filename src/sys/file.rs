@@ -344,6 +344,22 @@ pub fn close_standard_input_and_output() -> io::Result<()> {
     replace_by_null(0..=1)
 }
 
+/// Closes whatever else this process was given by the one that started it. To be called before anything is opened.
+pub fn close_all_but_standard_streams() {
+    // SAFETY: takes integers only; nothing of this program owns a descriptor yet.
+    if unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) } == 0 {
+        return;
+    }
+    // Kernels before 5.9.
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
+    let number = |entry: io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    let open: Vec<RawFd> = entries.filter_map(number).collect();
+    for fd in open.into_iter().filter(|fd| *fd > 2) {
+        // SAFETY: as above; the directory's own descriptor is closed already, and closing it again is an error only.
+        unsafe { libc::close(fd) };
+    }
+}
+
 fn replace_by_null(fds: std::ops::RangeInclusive<libc::c_int>) -> io::Result<()> {
     let null = File::options().read(true).write(true).open("/dev/null")?;
     for fd in fds {

@@ -28,6 +28,18 @@ pub fn try_lock(file: &File, range: Range) -> io::Result<bool> {
     }
 }
 
+/// The process that holds a lock on the whole of `file`, without taking it; 0 if it is in another container. `file` must
+/// be open for writing.
+pub fn holder(file: &File) -> io::Result<Option<i32>> {
+    // SAFETY: `flock` is a plain C struct for which all-zero is a value.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = libc::F_WRLCK as _;
+    lock.l_whence = libc::SEEK_SET as _;
+    // SAFETY: `lock` lives through the call, which only changes it.
+    cvt(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLK, &mut lock) })?;
+    Ok((libc::c_int::from(lock.l_type) != libc::F_UNLCK).then_some(lock.l_pid))
+}
+
 /// Takes an exclusive lock, waiting in the kernel for it. A signal ends the wait with `Interrupted`.
 pub fn wait_lock(file: &File, range: Range) -> io::Result<()> {
     set_lock(file, range, libc::F_SETLKW)

@@ -4,7 +4,7 @@
 //! their mappings (`file`), streams into files (`splice`), steps below
 //! a directory (`dir`), locks (`lock`), users and privileges (`user`),
 //! what a monitor needs (`watch`, `terminal`). Sockets come from `std` and `mio`, and `socket` sets up what these
-//! do not. Descriptors are owned from the call that made them and close on exec from that call
+//! do not; those for multicast come from `multicast`. Descriptors are owned from the call that made them and close on exec from that call
 //! too, so that a compiler inherits nothing it was not given.
 
 use std::io;
@@ -12,6 +12,8 @@ use std::io;
 pub mod dir;
 pub mod file;
 pub mod lock;
+#[cfg(feature = "zeroconf")]
+pub mod multicast;
 pub mod process;
 pub mod signal;
 pub mod socket;

@@ -21,10 +21,11 @@ use distcc::wire::{Version, include, reply, request as wire};
 pub type Property = fn(&[u8]);
 
 /// Lists the properties with their names, which are those of the corpus folders.
-pub const ALL: [(&str, Property); 16] = [
+pub const ALL: [(&str, Property); 17] = [
     ("allow", allow),
     ("command_line", command_line),
     ("command_list", command_list),
+    ("dns", dns),
     ("hosts", hosts),
     ("http", http),
     ("include_condition", include_condition),
@@ -634,4 +635,54 @@ pub fn include_expansion(bytes: &[u8]) {
 fn split_last_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = bytes.iter().rposition(|byte| *byte == b'\n')?;
     Some((&bytes[..at], &bytes[at + 1..]))
+}
+
+/// A message of a neighbour: what is understood comes back when it is written again, and neither who looks for servers
+/// nor who announces one says more than a bounded number of messages because of it.
+pub fn dns(bytes: &[u8]) {
+    use distcc::dns::{Message, Writer};
+    use distcc::zeroconf::{Announcer, Browser, PORT, Service, Speaker};
+    use std::time::{Duration, Instant};
+
+    if let Ok(Some(message)) = Message::decode(bytes) {
+        let mut writer = if message.is_response { Writer::response(message.id) } else { Writer::query() };
+        message.questions.iter().for_each(|it| writer.question(it));
+        message.answers.iter().for_each(|it| writer.answer(it));
+        message.authorities.iter().for_each(|it| writer.authority(it));
+        message.additionals.iter().for_each(|it| writer.additional(it));
+        let again = Message::decode(&writer.finish()).unwrap().unwrap();
+        assert_eq!(again.questions, message.questions);
+        assert_eq!(again.answers, message.answers);
+        assert_eq!(again.authorities, message.authorities);
+        assert_eq!(again.additionals, message.additionals);
+    }
+    let begun = Instant::now();
+    let service = Service {
+        host: "a".to_owned(),
+        port: 1,
+        text: vec!["txtvers=1".to_owned()],
+        subtype: Some("_x--1".to_owned()),
+    };
+    let mut announcer = Announcer::new(service.into(), begun);
+    let mut browser = Browser::new(begun);
+    let speakers: [&mut dyn Speaker; 2] = [&mut announcer, &mut browser];
+    for speaker in speakers {
+        let address = IpAddr::from([10, 0, 0, 1]);
+        speaker.set_addresses(&[address], &[address], begun);
+        let mut said = 0;
+        for second in 0..8 {
+            let now = begun + Duration::from_secs(second);
+            if second == 0 || second > 3 {
+                speaker.hear(bytes, ([10, 0, 0, 2], PORT).into(), now);
+                speaker.hear(bytes, ([10, 0, 0, 2], 1024).into(), now);
+            }
+            speaker.advance(now);
+            while let Some((_, message)) = speaker.next_message() {
+                assert!(message.len() < 9000);
+                said += 1;
+            }
+        }
+        assert!(said < 64, "{said}");
+    }
+    assert!(browser.servers().len() <= 512);
 }

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 pub mod include_server;
 pub mod net;
+pub mod network;
 pub mod oracle;
 pub mod peer;
 pub mod shell;

@@ -1,0 +1,253 @@
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::util::network::{Machine, Networks};
+use crate::util::*;
+
+/// Ours, on a machine of the test's networks.
+fn server(workspace: &Workspace, machine: &Machine, options: &[&str]) -> Daemon {
+    let mut command = workspace.command(workspace.path("bin/distccd"));
+    command.args(["--daemon", "--no-detach", "--log-stderr", "--log-level", "info", "--nice", "0"]);
+    command.args(["--port", "3632", "--jobs", "2", "--zeroconf"]).args(options);
+    Daemon::start(workspace, &mut machine.command(&command))
+}
+
+fn wait_until_announced(server: &Daemon, links: usize) {
+    wait_until("the server is announced", || server.log().matches("announced as").count() >= links);
+}
+
+fn client(workspace: &Workspace, machine: &Machine, hosts: &str, words: &[&str]) -> Command {
+    machine.command(workspace.distcc(hosts).args(words))
+}
+
+/// The entries that our client finds, without what is said of them.
+fn hosts(workspace: &Workspace, machine: &Machine, list: &str) -> Vec<String> {
+    let output = succeed(&mut client(workspace, machine, list, &["--show-hosts"]));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| line.split_whitespace().next().unwrap().to_owned()).collect()
+}
+
+/// The background process that looks for servers in this workspace.
+fn browsers(workspace: &Workspace) -> Vec<u32> {
+    let directory = format!("distcc-zeroconf\0{}", workspace.path("top/zeroconf-").display());
+    let is_ours = |pid: &u32| {
+        fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|it| it.starts_with(directory.as_bytes()))
+    };
+    all_processes().into_iter().map(|(pid, _)| pid).filter(is_ours).collect()
+}
+
+/// Ends it with the test.
+struct EndBrowsers<'a>(&'a Workspace);
+
+impl Drop for EndBrowsers<'_> {
+    fn drop(&mut self) {
+        for pid in browsers(self.0) {
+            let _ = Command::new("kill").arg(pid.to_string()).status();
+        }
+    }
+}
+
+fn compile(workspace: &Workspace, machine: &Machine, list: &str, source: &str) -> std::process::Output {
+    workspace.write(source, "int answer(void) { return 42; }\n");
+    let object = source.replace(".c", ".o");
+    let mut command = client(workspace, machine, list, &["gcc", "-c", source, "-o", &object]);
+    let output = succeed(command.env("DISTCC_VERBOSE", "1"));
+    assert!(workspace.work().join(object).exists());
+    output
+}
+
+/// Utime and stime of a process in clock ticks.
+fn ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+/// Servers are found by the first job, leave, die, join; nothing costs anything in between.
+#[test]
+fn servers_come_and_go() {
+    let Some(mut networks) = Networks::new(1) else { return };
+    let workspace = Workspace::new("zeroconf");
+    let _end = EndBrowsers(&workspace);
+    let here = networks.machine("here", 1, &[0]);
+    let machines: Vec<Machine> = (2..6).map(|n| networks.machine(&format!("box{n}"), n, &[0])).collect();
+    let mut servers: Vec<Daemon> =
+        machines[..3].iter().map(|machine| server(&workspace, machine, &[])).collect();
+    servers.iter().for_each(|server| wait_until_announced(server, 1));
+    // Nobody may be asked again within a second of having spoken (RFC 6762 section 6).
+    std::thread::sleep(Duration::from_secs(1));
+
+    let begun = Instant::now();
+    let all = ["10.98.0.2:3632/2", "10.98.0.3:3632/2", "10.98.0.4:3632/2"];
+    assert_eq!(hosts(&workspace, &here, "+zeroconf"), all);
+    let first = begun.elapsed();
+    assert!(first < Duration::from_secs(3), "{first:?}: a second, and a busy machine");
+    assert_eq!(browsers(&workspace).len(), 1);
+    let begun = Instant::now();
+    let listed = hosts(&workspace, &here, "first/1 +zeroconf/1,lzo,cpp last");
+    assert!(
+        begun.elapsed() < first || begun.elapsed() < Duration::from_millis(500),
+        "it does not wait again"
+    );
+    let with_options = all.map(|it| it.replace("/2", "/1,lzo,cpp"));
+    assert_eq!(listed[0], "first/1");
+    assert_eq!(listed[1..4], with_options);
+    assert_eq!(listed[4..], ["last"]);
+
+    compile(&workspace, &here, "+zeroconf,lzo", "a.c");
+    servers[0].wait_for_jobs("COMPILE_OK", 1);
+
+    // Nothing is done while nobody asks.
+    let at_rest: Vec<u32> = servers.iter().flat_map(Daemon::processes).chain(browsers(&workspace)).collect();
+    let before: Vec<u64> = at_rest.iter().map(|pid| ticks(*pid)).collect();
+    std::thread::sleep(Duration::from_millis(1500));
+    let after: Vec<u64> = at_rest.iter().map(|pid| ticks(*pid)).collect();
+    assert_eq!(before, after);
+
+    // With a goodbye.
+    let begun = Instant::now();
+    servers.remove(1).stop();
+    wait_until("it is gone", || hosts(&workspace, &here, "+zeroconf") == [all[0], all[2]]);
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+
+    // Without one: its children first, of which one would say it.
+    for pid in servers[0].processes().into_iter().rev() {
+        signal_pid(pid, libc::SIGKILL);
+    }
+    drop(servers.remove(0));
+    assert!(
+        stderr(&compile(&workspace, &here, "+zeroconf", "b.c")).contains("10.98.0.4:3632/2 completed ok")
+    );
+    let second = stderr(&compile(&workspace, &here, "+zeroconf", "c.c"));
+    assert!(!second.contains("10.98.0.2"), "it is left alone: {second}");
+
+    // And one more.
+    servers.push(server(&workspace, &machines[3], &[]));
+    wait_until("it is found", || {
+        hosts(&workspace, &here, "+zeroconf").contains(&"10.98.0.5:3632/2".to_owned())
+    });
+    let jobs: Vec<_> = (0..6)
+        .map(|number| {
+            let object = format!("d{number}.o");
+            client(&workspace, &here, "+zeroconf", &["gcc", "-c", "a.c", "-o", &object]).spawn().unwrap()
+        })
+        .collect();
+    assert!(jobs.into_iter().all(|mut job| job.wait().unwrap().success()));
+    assert!(servers[1].jobs("COMPILE_OK") > 0, "{}", servers[1].log());
+
+    let doctor = run(&mut client(&workspace, &here, "+zeroconf", &["--doctor"]));
+    let text = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(text.contains("announces   distcc ") && text.contains("jobs 2, protocols 123"), "{text}");
+    let list =
+        succeed(&mut here.command(workspace.command(workspace.path("bin/lsdistcc")).arg("--zeroconf")));
+    let text = String::from_utf8_lossy(&list.stdout).into_owned();
+    assert!(text.contains("10.98.0.5:3632/2  # distcc@box5: distcc "), "{text}");
+
+    // A compiler that nobody has is not sent to anybody.
+    workspace.script("bin/odd-gcc", "#!/bin/sh\n[ \"$1\" = -dumpversion ] && echo 99 || exec gcc \"$@\"\n");
+    let odd = workspace.path("bin/odd-gcc").display().to_string();
+    let output = succeed(&mut client(&workspace, &here, "+zeroconf", &[&odd, "-c", "a.c", "-o", "odd.o"]));
+    assert!(stderr(&output).contains("do not have odd-gcc 99 for"), "{}", explain(&output));
+}
+
+/// The addresses that `lsdistcc --zeroconf` prints.
+fn announced(workspace: &Workspace, machine: &Machine) -> Vec<String> {
+    let mut list = workspace.command(workspace.path("bin/lsdistcc"));
+    let output = run(&mut machine.command(list.arg("--zeroconf")));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| line.split(':').next().unwrap().to_owned()).collect()
+}
+
+/// Each network sees the servers and addresses of its own, even of one that is in both; a machine in both sees all.
+#[test]
+fn two_networks_do_not_mix() {
+    let Some(mut networks) = Networks::new(2) else { return };
+    let workspace = Workspace::new("zeroconf-two");
+    let _end = EndBrowsers(&workspace);
+    let [left, right, both] = [("left", 1, &[0][..]), ("right", 2, &[1]), ("both", 3, &[0, 1])]
+        .map(|(name, last, of)| networks.machine(name, last, of));
+    let in_both = server(&workspace, &both, &[]);
+    // The same name in another network is no conflict.
+    let same = networks.machine("same", 4, &[0]);
+    let other = Machine { name: "same".to_owned(), ..networks.machine("other", 5, &[1]) };
+    let servers = [server(&workspace, &same, &[]), server(&workspace, &other, &[])];
+    wait_until_announced(&in_both, 2);
+    servers.iter().for_each(|server| wait_until_announced(server, 1));
+    assert!(servers.iter().all(|server| server.log().contains("\"distcc@same\"")));
+    let found = |machine: &Machine| announced(&workspace, machine);
+    assert_eq!(found(&left), ["10.98.0.3", "10.98.0.4"]);
+    assert_eq!(found(&right), ["10.98.1.3", "10.98.1.5"]);
+    assert_eq!(
+        found(&both),
+        ["10.98.0.3", "10.98.0.4", "10.98.1.5"].map(|it| it.replace("10.98.0.3", "127.0.0.1"))
+    );
+    in_both.stop();
+
+    // Only where it is wanted.
+    let only = server(&workspace, &both, &["--zeroconf-interface", "eth1"]);
+    wait_until_announced(&only, 1);
+    assert_eq!(found(&right), ["10.98.1.3", "10.98.1.5"]);
+    assert!(!announced(&workspace, &left).contains(&"10.98.0.3".to_owned()));
+}
+
+/// Avahi shows our server, beside an Avahi of its own; stock's client uses it; our client uses stock's server.
+#[test]
+fn avahi_and_stock_understand_us() {
+    let Some(mut networks) = Networks::new(1) else { return };
+    let workspace = Workspace::new("zeroconf-avahi");
+    let _end = EndBrowsers(&workspace);
+    let (Some(_), Some(_)) = (stock("distcc"), stock("distccd")) else { return };
+    let (here, box2) = (networks.machine("here", 1, &[0]), networks.machine("box2", 2, &[0]));
+    let (Some(_here_avahi), Some(box_avahi)) = (here.start_avahi(&workspace), box2.start_avahi(&workspace))
+    else {
+        return;
+    };
+    let ours = server(&workspace, &box2, &[]);
+    wait_until_announced(&ours, 1);
+    let browse = || {
+        let mut browse = workspace.command("/usr/bin/avahi-browse");
+        let output = run(&mut here.command(browse.args(["-rtp", "_distcc._tcp"])));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let mut text = String::new();
+    wait_until("Avahi shows our server", || {
+        text = browse();
+        text.lines().any(|line| line.starts_with("=;eth0;IPv4;distcc\\064box2;"))
+    });
+    let line = text.lines().find(|line| line.starts_with("=;eth0;IPv4;")).unwrap();
+    let fields: Vec<&str> = line.split(';').collect();
+    assert_eq!(fields[6..9], ["box2-distccd.local", "10.98.0.2", "3632"]);
+    for string in ["\"txtvers=1\"", "\"jobs=2\"", "\"cc_version=", "\"cc_machine=", "\"proto=123\"", "\"ccs="]
+    {
+        assert!(fields[9].contains(string), "{string}: {line}");
+    }
+    assert!(!box_avahi.log().contains("conflict"), "{}", box_avahi.log());
+
+    // Stock's client waits a second for its list, and has none if that was too short.
+    workspace.write("a.c", "int a;\n");
+    let stock_top = workspace.path("stock-top");
+    fs::create_dir(&stock_top).unwrap();
+    wait_until("stock's client uses our server", || {
+        let mut command = workspace.client(Kind::Stock, "+zeroconf");
+        command.args(["gcc", "-c", "a.c", "-o", "a.o"]).env("DISTCC_DIR", &stock_top);
+        run(&mut here.command(&command));
+        ours.jobs("COMPILE_OK") > 0
+    });
+    let _ = ours.stop();
+
+    let mut command = workspace.command(Path::new("/usr/bin/distccd"));
+    command.args(["--daemon", "--no-detach", "--log-stderr", "--log-level", "info", "--nice", "0"]);
+    command.args(["--port", "3632", "--jobs", "3", "--allow", "10.98.0.0/24", "--zeroconf"]);
+    let theirs = Daemon::start(&workspace, &mut box2.command(&command));
+    let mut found = Vec::new();
+    wait_until("our client finds stock's server", || {
+        found = hosts(&workspace, &here, "+zeroconf,lzo");
+        !found.is_empty()
+    });
+    assert_eq!(found, ["10.98.0.2:3632/3,lzo"]);
+    let output = compile(&workspace, &here, "+zeroconf,lzo", "b.c");
+    assert!(stderr(&output).contains("10.98.0.2:3632/3,lzo completed ok"), "{}", explain(&output));
+    theirs.wait_for_jobs("COMPILE_OK", 1);
+}
