@@ -97,6 +97,12 @@ impl Job {
         self.records_directory && self.driver() != Driver::Clang
     }
 
+    /// Whether the compiler says less of preprocessed text: gcc takes what macros of system headers made for text of those
+    /// headers (`-Wconversion-null`), where alone it sees who used them.
+    pub fn loses_warnings(&self) -> bool {
+        self.driver() == Driver::Gcc && !self.kind.preprocessed && self.language() == Language::Cxx
+    }
+
     /// Whether file names that the text asks the compiler for (`__builtin_FILE()`) come out differently from
     /// preprocessed text: clang maps their paths only when it preprocesses itself.
     pub fn maps_paths_of_builtins(&self) -> bool {

@@ -49,6 +49,9 @@ fn explain_remote(command: &CompileCommand, job: &Job) -> String {
     if let Some(file) = job.split_file().filter(|_| !job.assembly_only()) {
         let _ = write!(text, " {}", Words(&[file.to_owned()]));
     }
+    if job.loses_warnings() {
+        text.push_str("\nwarnings: gcc gives none for what macros of system headers make of preprocessed text (C++: NULL)");
+    }
     text.push_str("\nunless the source reads files in asm statements (.incbin)\n");
     text
 }

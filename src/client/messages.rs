@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::preprocess::Preprocessed;
 use super::remote::Reply;
-use crate::sys::file::contains;
+use crate::sys::file::{contains, find};
 
 /// What preprocessor and compiler wrote, held back until it is decided whose words the user sees.
 pub struct Messages {
@@ -75,9 +75,9 @@ fn join(ours: &[u8], theirs: &[u8]) -> Vec<u8> {
             warnings += count;
             continue;
         }
-        // Indented lines show the place of what stands above.
-        if !line.starts_with(b" ") {
-            repeats = lines(ours).any(|other| other == line);
+        // Indented lines show the place of what stands above, and so do pragmas.
+        if !line.starts_with(b" ") && !line.starts_with(b"#") {
+            repeats = lines(ours).any(|other| other == line || is_same_pragma(other, line));
             repeated += usize::from(repeats && contains(line, b"warning: "));
         }
         if !repeats {
@@ -91,6 +91,18 @@ fn join(ours: &[u8], theirs: &[u8]) -> Vec<u8> {
         joined.extend_from_slice(format!("{warnings} warning{plural} generated.\n").as_bytes());
     }
     joined
+}
+
+/// Whether both are about one `#pragma GCC warning` of clang: its preprocessor gives the warning and leaves the pragma to
+/// the compiler, at another column if a `_Pragma` made it.
+fn is_same_pragma(ours: &[u8], theirs: &[u8]) -> bool {
+    /// File and line, and the text.
+    fn parts(line: &[u8]) -> Option<(&[u8], &[u8])> {
+        let text = find(line, b": warning: ").filter(|_| line.ends_with(b"[-W#pragma-messages]\n"))?;
+        let column = line[..text].iter().rposition(|byte| *byte == b':')?;
+        Some((&line[..column], &line[text..]))
+    }
+    parts(theirs).is_some_and(|theirs| parts(ours) == Some(theirs))
 }
 
 fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -125,6 +137,18 @@ mod tests {
         assert_eq!(
             joined(unused, "a.c:1: warning: y\n1 warning generated.\n"),
             [unused, "a.c:1: warning: y\n1 warning generated.\n"].concat()
+        );
+    }
+
+    #[test]
+    fn a_pragma_warns_once() {
+        let by_macro = "a.c:1:1: warning: look [-W#pragma-messages]\n_Pragma(x)\n^\n1 warning generated.\n";
+        let again = "a.c:1:13: warning: look [-W#pragma-messages]\n#pragma x\n   ^\n1 warning generated.\n";
+        let other = "a.c:2:13: warning: look [-W#pragma-messages]\n1 warning generated.\n";
+        assert_eq!(joined(by_macro, again), by_macro);
+        assert!(
+            joined(by_macro, other)
+                .ends_with("a.c:2:13: warning: look [-W#pragma-messages]\n2 warnings generated.\n")
         );
     }
 

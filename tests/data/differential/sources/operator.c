@@ -1,0 +1,3 @@
+_Pragma("GCC warning \"look\"")
+#pragma GCC warning "second"
+int x;
