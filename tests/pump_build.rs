@@ -232,13 +232,216 @@ fn stock_programs_work_with_it() {
             let what = format!("{} to {}: {}", client.display(), daemon.port, explain(&output));
             assert!(output.status.success(), "{what}");
             assert!(!stderr(&output).contains("preprocessing locally"), "{what}");
+            // Their daemon does not map names: what asks for one is preprocessed here.
+            let leaks = client == &ours;
+            assert_eq!(stderr(&output).contains("names the server's directories"), leaks, "{what}");
             let remote = build.object("t.o");
-            let is_same = remote == build.local(words);
-            // Their daemon does not map names, and our client sends files as they are.
-            let is_exception = client == &ours;
-            assert!(is_same || is_exception, "{what}");
+            assert!(remote == build.local(words), "{what}");
             fs::remove_file(workspace.work().join("t.o")).unwrap();
         }
     }
+    build.assert_clean();
+}
+
+/// Whatever a header is: a clear reason, the right object or the compiler's own error, and the server goes on.
+#[test]
+fn bad_headers_end_in_plain_compiles_and_kill_nobody() {
+    let build = Build::new("bombs");
+    let workspace = &build.workspace;
+    let Some(server) = Started::new(&build) else { panic!("pump --startup failed") };
+    let compile = |source: &str| {
+        let mut command = build.command("distcc", &build.hosts());
+        command.env("INCLUDE_SERVER_PORT", &server.socket).env_remove("DISTCC_FALLBACK");
+        run(command.args(["gcc", "-c", source, "-o", "o.o"]))
+    };
+    let good = |source: &str, reason: &str| {
+        let output = compile(source);
+        assert!(output.status.success(), "{source}: {}", explain(&output));
+        assert!(build.object("o.o") == build.local(&["gcc", "-c", source]), "{source}");
+        assert!(stderr(&output).contains(reason), "{source}: {}", explain(&output));
+    };
+    // Deeper than any compiler goes.
+    workspace.write("self.h", "#include \"self.h\"\n");
+    workspace.write("self.c", "#include \"self.h\"\n");
+    workspace.write("missing.c", "#include \"no/such.h\"\n");
+    for source in ["self.c", "missing.c"] {
+        let output = compile(source);
+        assert_eq!(output.status.code(), Some(1), "{source}: {}", explain(&output));
+        let words = if source == "missing.c" { "no/such.h" } else { "nested depth" };
+        assert!(stderr(&output).contains(words), "{source}: {}", explain(&output));
+    }
+    let deep = format!(
+        "int x = {}1{};\n#if {}1{}\nint y;\n#endif\n",
+        "(".repeat(200),
+        ")".repeat(200),
+        "(".repeat(9000),
+        ")".repeat(9000)
+    );
+    workspace.write("deep.c", &deep);
+    good("deep.c", "");
+    workspace.write("big.h", &"/* nothing at all */\n".repeat(500_000));
+    workspace.write("big.c", "#include \"big.h\"\nint x;\n");
+    good("big.c", "files and links");
+    workspace.write("asm.c", "__asm__(\".incbin \\\"blob\\\"\");\nint x;\n");
+    workspace.write("blob", "bytes");
+    good("asm.c", "locally");
+    // A pipe that nobody writes to, where a header is looked for. The compiler waits for ever; the server does not.
+    let made = Command::new("mkfifo").arg(workspace.work().join("fifo.h")).status().unwrap();
+    assert!(made.success());
+    workspace.write("fifo.c", "#include \"fifo.h\"\nint x;\n");
+    let answer = ask(&server.socket, workspace, &["gcc", "-c", "fifo.c"]);
+    assert_eq!(answer, b"ARGC00000000", "{}", answer.escape_ascii());
+    workspace.write("null.c", "#include \"/dev/null\"\nint x;\n");
+    good("null.c", "");
+    workspace.write("secret.h", "#define S 1\n");
+    workspace.write("secret.c", "#if 0\n#include \"secret.h\"\n#endif\nint x;\n");
+    good("secret.c", "files and links");
+    // Hostile clients: nonsense, half a question, silence.
+    for bytes in
+        [&b"GET / HTTP/1.0\r\n\r\n"[..], b"CDIR00000004/tmpARGCffffffff", b"ARGC00000001ARGV7fffffff", b""]
+    {
+        use std::io::Write;
+
+        for socket in [server.socket.clone(), own_socket(&server.socket)] {
+            let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+            let _ = stream.write_all(bytes);
+        }
+    }
+    let idle: Vec<_> =
+        (0..200).map(|_| std::os::unix::net::UnixStream::connect(&server.socket).unwrap()).collect();
+    workspace.write("after.c", "#include \"real/a.h\"\nint x = A;\n");
+    good("after.c", "files and links");
+    drop(idle);
+    let words = processes_of(workspace).into_iter().filter(|words| words.contains("include_server")).count();
+    assert_eq!(words, 1);
+    server.stop();
+    build.assert_clean();
+}
+
+/// What a stock client is told about this command.
+fn ask(socket: &std::path::Path, workspace: &Workspace, words: &[&str]) -> Vec<u8> {
+    use std::io::{Read, Write};
+
+    let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+    let mut question = Vec::new();
+    let directory = workspace.work().into_os_string().into_encoded_bytes();
+    distcc::wire::include::encode_question(&directory, words, &mut question);
+    stream.write_all(&question).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    answer
+}
+
+fn own_socket(port: &std::path::Path) -> PathBuf {
+    distcc::topdir::own_socket(port)
+}
+
+/// What `pump --startup` has started.
+struct Started<'a> {
+    build: &'a Build,
+    socket: PathBuf,
+    pid: u32,
+    directory: String,
+}
+
+impl Started<'_> {
+    fn new(build: &Build) -> Option<Started<'_>> {
+        let output = succeed(build.command("pump", &build.hosts()).arg("--startup"));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let value = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(&format!("export {name}='")))?;
+            Some(line.trim_end_matches('\'').to_owned())
+        };
+        Some(Started {
+            build,
+            socket: value("INCLUDE_SERVER_PORT")?.into(),
+            pid: value("INCLUDE_SERVER_PID")?.parse().ok()?,
+            directory: value("INCLUDE_SERVER_DIR")?,
+        })
+    }
+
+    fn stop(self) {
+        let mut command = self.build.command("pump", "localhost");
+        command.env("INCLUDE_SERVER_PID", self.pid.to_string()).env("INCLUDE_SERVER_DIR", &self.directory);
+        let output = succeed(command.arg("--shutdown"));
+        assert!(String::from_utf8_lossy(&output.stdout).contains("Shutting down"));
+    }
+}
+
+/// Headers that are edited, generated and deleted while compiles run: the objects are those of a local build.
+#[test]
+fn headers_may_change_during_a_build() {
+    let build = Build::new("changes");
+    let workspace = &build.workspace;
+    let server = Started::new(&build).unwrap();
+    let compile = || {
+        let mut command = build.command("distcc", &build.hosts());
+        command.env("INCLUDE_SERVER_PORT", &server.socket);
+        let output = run(command.args(["gcc", "-c", "c.c", "-o", "o.o", "-Igen", "-Ireal"]));
+        assert!(output.status.success(), "{}", explain(&output));
+        assert_pumped(&output);
+        let local = build.local(&["gcc", "-c", "c.c", "-Igen", "-Ireal"]);
+        assert!(build.object("o.o") == local, "{}", explain(&output));
+    };
+    workspace.write(
+        "c.c",
+        "#include <v.h>\n#if __has_include(<extra.h>)\n#include <extra.h>\n#endif\nint v = V;\n",
+    );
+    workspace.write("real/v.h", "#define V 1\n");
+    compile();
+    for number in 0..4 {
+        // The same length, in the same second.
+        workspace.write("real/v.h", &format!("#define V {number}\n"));
+        compile();
+    }
+    // One that comes first in the search, and goes again.
+    workspace.write("gen/v.h", "#include <w.h>\n#define V W\n");
+    workspace.write("gen/w.h", "#define W 77\n");
+    compile();
+    workspace.write("gen/extra.h", "int extra;\n");
+    compile();
+    fs::remove_file(workspace.work().join("gen/v.h")).unwrap();
+    compile();
+    fs::remove_dir_all(workspace.work().join("gen")).unwrap();
+    compile();
+    // A directory becomes a link, and a link a directory.
+    fs::rename(workspace.work().join("real"), workspace.work().join("moved")).unwrap();
+    symlink("moved", workspace.work().join("real")).unwrap();
+    compile();
+    fs::remove_file(workspace.work().join("real")).unwrap();
+    workspace.write("real/v.h", "#define V 5\n");
+    compile();
+    // While compiles run, by another process's pace.
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut number = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                number += 1;
+                let text = format!("#define V {}\n/* {} */\n", number % 7, "x".repeat(number % 50));
+                let path = workspace.work().join("real/.new");
+                fs::write(&path, text).unwrap();
+                fs::rename(path, workspace.work().join("real/v.h")).unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(3));
+            }
+        });
+        for _ in 0..8 {
+            let mut command = build.command("distcc", &build.hosts());
+            command.env("INCLUDE_SERVER_PORT", &server.socket);
+            succeed(command.args(["gcc", "-c", "c.c", "-o", "o.o", "-Ireal"]));
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    compile();
+    assert!(!server.socket.with_file_name("discrepancy_counter").exists());
+    // Killed in the middle of a build: the rest is preprocessed here.
+    signal_pid(server.pid, 9);
+    let mut command = build.command("distcc", &build.hosts());
+    command.env("INCLUDE_SERVER_PORT", &server.socket);
+    let output = succeed(command.args(["gcc", "-c", "c.c", "-o", "o.o", "-Ireal"]));
+    assert!(stderr(&output).contains("preprocessing c.c locally: the include server"), "{}", stderr(&output));
+    assert!(build.object("o.o") == build.local(&["gcc", "-c", "c.c", "-Ireal"]));
+    server.stop();
     build.assert_clean();
 }

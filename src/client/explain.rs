@@ -7,8 +7,10 @@ use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 
 use super::command::CompileCommand;
-use super::{judge, preprocess, words_for_server};
+use super::{judge, preprocess, pump, words_for_server};
 use crate::args::{self, Job, Local, Verdict, printable};
+use crate::hostlist;
+use crate::topdir::TopDir;
 use crate::waiting::Interrupted;
 
 /// The explanation: its first word is `remote` or `local`.
@@ -42,6 +44,9 @@ fn explain_remote(command: &CompileCommand, job: &Job) -> String {
     if job.split_file().is_some() && !job.assembly_only() {
         let _ = writeln!(text, "runs here then: {}", Words(&job.assemble_argv()));
     }
+    if !job.already_preprocessed() && a_host_preprocesses() {
+        let _ = writeln!(text, "{}", pump::describe(command, job));
+    }
     let _ = write!(text, "writes: {}", Words(&[job.output().to_owned()]));
     if let Some(file) = job.dependency_file() {
         let _ = write!(text, " {}", Words(&[file.to_owned()]));
@@ -54,6 +59,12 @@ fn explain_remote(command: &CompileCommand, job: &Job) -> String {
     }
     text.push_str("\nunless the source reads files in asm statements (.incbin)\n");
     text
+}
+
+/// Whether there is a host for pump mode.
+fn a_host_preprocesses() -> bool {
+    let found = hostlist::find(TopDir::find().ok().as_ref());
+    found.is_ok_and(|found| found.list.hosts.iter().any(|host| host.cpp))
 }
 
 /// Words as a shell would take them.

@@ -21,13 +21,14 @@ use super::toolchain::Toolchain;
 use super::{Attempt, Messages, Stop, auto, exchange_by_name, other_compiler, unwritten, working_directory};
 use crate::args::{Job, printable};
 use crate::backoff::Blame;
-use crate::closure::Closure;
+use crate::closure::{Closure, reads_files};
 use crate::environment::switch;
 use crate::exitcode::ExitCode;
 use crate::hosts::Host;
 use crate::include;
 use crate::scratch;
 use crate::state::Phase;
+use crate::sys::file::find;
 use crate::sys::process::WaitStatus;
 use crate::topdir::TopDir;
 use crate::wire::Version;
@@ -152,16 +153,9 @@ fn prepare(
     if counter(config, top).is_some_and(|counter| counter.is_full()) {
         return Ok(Err("pump mode has failed too often in this build".to_owned()));
     }
-    if let Some(name) = PREPROCESSOR_VARIABLES.iter().find(|name| env::var_os(name).is_some()) {
-        return Ok(Err(format!("{name} is set, and servers do not have it")));
-    }
-    let directory = match env::current_dir() {
-        Ok(directory) => directory,
-        Err(e) => return Ok(Err(format!("the working directory has no name: {e}"))),
-    };
-    let argv = match job.pump_argv(&directory, &working_directory()) {
-        Ok(argv) => argv,
-        Err(reason) => return Ok(Err(reason.to_string())),
+    let (directory, argv) = match words(job) {
+        Ok(words) => words,
+        Err(reason) => return Ok(Err(reason)),
     };
     let compile = Compile {
         directory: &directory,
@@ -174,6 +168,39 @@ fn prepare(
         (None, _) => Err("there is no include server (INCLUDE_SERVER_PORT is not set)".to_owned()),
     };
     Ok(asked.map(|closure| Sendable { directory, argv, closure }))
+}
+
+/// The working directory and the command for a server that preprocesses.
+fn words(job: &Job) -> Result<(PathBuf, Vec<OsString>), String> {
+    if let Some(name) = PREPROCESSOR_VARIABLES.iter().find(|name| env::var_os(name).is_some()) {
+        return Err(format!("{name} is set, and servers do not have it"));
+    }
+    let directory = env::current_dir().map_err(|e| format!("the working directory has no name: {e}"))?;
+    let argv = job.pump_argv(&directory, &working_directory()).map_err(|reason| reason.to_string())?;
+    Ok((directory, argv))
+}
+
+/// For a person: what a server that preprocesses would get of this job, or why it would not. Asks nobody.
+pub fn describe(command: &CompileCommand, job: &Job) -> String {
+    let answer = words(job).and_then(|(cwd, argv)| {
+        let program = cwd.join(command.program().unwrap_or(Path::new(&command.argv[0])));
+        let unit = include::Unit { cwd, program, argv, environment: include::environment() };
+        let mut engine = include::Engine::new();
+        let closure = engine.closure(&unit).map_err(|reason| reason.to_string())?;
+        let files: Vec<&Path> =
+            closure.files.iter().filter(|file| !file.system).map(|file| file.real.as_path()).collect();
+        let mut bytes = 0;
+        for file in &files {
+            let text = std::fs::read(file).map_err(|e| format!("cannot read {}: {e}", file.display()))?;
+            if reads_files(&text) {
+                return Err(format!("{} may read files in asm statements", file.display()));
+            }
+            bytes += text.len();
+        }
+        let exactly = if closure.exact { "" } else { ", some of them perhaps not read" };
+        Ok(format!("in pump mode, sends: {} files of {bytes} bytes{exactly}", files.len()))
+    });
+    answer.unwrap_or_else(|reason| format!("in pump mode, preprocessed here: {reason}"))
 }
 
 /// The compiler's file, and the variables by which it finds what it reads.
@@ -238,6 +265,12 @@ fn finish(
     if reply.object.is_empty() {
         return Ok(Ok(Attempt::HostFailed(HostFailure::NoObject)));
     }
+    // Stock's servers put their own directory into it where a header that is named absolutely asks for its name. With
+    // debug information they always do.
+    let has_debug = job.argv().iter().any(|word| word.as_bytes().starts_with(b"-g"));
+    if !has_debug && shows_a_servers_directory(&reply.object) {
+        return Ok(Err("the server's object names the server's directories".to_owned()));
+    }
     desk.set_phase(Phase::Receive);
     if let Some(failure) = other_compiler(toolchain, &reply.object, desk, (job, host))? {
         return Ok(Ok(Attempt::HostFailed(failure)));
@@ -256,4 +289,31 @@ fn finish(
     }
     Messages::of_server(reply).show();
     Ok(Ok(Attempt::Done(status)))
+}
+
+/// Whether a directory of a job on a server is named.
+fn shows_a_servers_directory(object: &[u8]) -> bool {
+    const START: &[u8] = b"/distccd_";
+    let mut rest = object;
+    while let Some(at) = find(rest, START) {
+        rest = &rest[at + START.len()..];
+        let is_name = |name: &[u8]| name[..6].iter().all(u8::is_ascii_alphanumeric) && name[6] == b'/';
+        if rest.get(..7).is_some_and(is_name) {
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_servers_directory_is_recognised() {
+        assert!(shows_a_servers_directory(b"x/distccd_ /tmp/distccd_aB3xyz/home/a.h"));
+        for other in [&b"/tmp/distccd_aB3xyz"[..], b"/distccd_log.txt/x", b"distccd_aB3xyz/", b""] {
+            assert!(!shows_a_servers_directory(other));
+        }
+    }
 }

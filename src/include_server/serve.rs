@@ -21,6 +21,8 @@ use crate::sys::signal::{Signal, SignalPipe};
 const MAX_CONNECTIONS: usize = 512;
 /// How often a server that is to end by itself looks whether it can still be reached.
 const LOOK_EVERY: Duration = Duration::from_secs(20);
+/// How long discrepancies of one build are held against the next, where a server outlives builds.
+const FORGIVE: Duration = Duration::from_secs(60);
 /// How long accepting rests when it has failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -53,6 +55,11 @@ impl Listening {
     /// Whether the name is still ours.
     fn is_there(&self) -> bool {
         self.identity.is_some() && identity(&self.path) == self.identity
+    }
+
+    /// Removes the clients' count of discrepancies.
+    fn forgive(&self) -> io::Result<()> {
+        fs::remove_file(self.path.with_file_name("discrepancy_counter"))
     }
 
     /// Takes the name away, if it is still ours.
@@ -133,6 +140,9 @@ pub fn serve(
         if is_idle && server.connections.is_empty() {
             log::info!("nobody has asked anything for {:?}", limits.idle.unwrap_or_default());
             ending = true;
+        }
+        if limits.idle.is_some() && server.last_question + FORGIVE <= now {
+            let _ = sockets.iter().flatten().take(1).try_for_each(Listening::forgive);
         }
         if limits.idle.is_some() && !sockets.iter().flatten().all(Listening::is_there) {
             log::info!("the socket is gone");
