@@ -115,3 +115,39 @@ fn hash(bytes: &[u8]) -> u128 {
     };
     half(0) << 64 | half(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::include::disk::Kind;
+
+    /// The engine goes by these sums when it forgets.
+    #[test]
+    fn what_is_outdated_is_counted() {
+        let dialect =
+            Dialect { trigraphs: false, raw_strings: false, line_comments: true, digit_separators: false };
+        let (mut store, mut symbols) = (Store::default(), Symbols::new());
+        let path = symbols.intern(b"/x.h");
+        let text = b"#define X 1\n".repeat(100);
+        let stamp = |time| Stamp {
+            identity: (1, 1),
+            len: text.len() as u64,
+            modified: (time, 0),
+            changed: (time, 0),
+            kind: Kind::File,
+        };
+        let first = store.add(path, dialect, stamp(1), &text, &mut symbols);
+        let size = store.size();
+        assert_eq!((store.outdated(), store.find(path, dialect, &stamp(1))), (0, Some(first)));
+        assert!(size >= 100 * size_of::<Macro>());
+        let second = store.add(path, dialect, stamp(2), &text, &mut symbols);
+        assert_eq!((store.outdated(), store.size()), (size, 2 * size));
+        assert_eq!(store.find(path, dialect, &stamp(1)), None);
+        assert_eq!(store.find(path, dialect, &stamp(2)), Some(second));
+        // Text of command lines comes again and again.
+        let words = store.add_text(b"#define Y\n", dialect, &mut symbols);
+        let size = store.size();
+        assert_eq!(store.add_text(b"#define Y\n", dialect, &mut symbols), words);
+        assert_eq!(store.size(), size);
+    }
+}

@@ -105,7 +105,7 @@ impl Table {
     /// `push_macro`.
     pub fn push(&mut self, name: Symbol, certain: bool) {
         if !certain {
-            return self.forget(name);
+            return self.lose(name);
         }
         let saved = (self.state(name), self.candidates(name).to_vec());
         self.pushed.entry(name).or_default().push(saved);
@@ -113,8 +113,8 @@ impl Table {
 
     /// `pop_macro`.
     pub fn pop(&mut self, name: Symbol, certain: bool) {
-        if !certain || self.state(name) == State::Forgotten {
-            return self.forget(name);
+        if !certain {
+            return self.lose(name);
         }
         if let Some((state, candidates)) = self.pushed.get_mut(&name).and_then(Vec::pop) {
             self.put(name, state);
