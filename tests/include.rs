@@ -596,7 +596,7 @@ fn generated_trees() {
     }
     println!("{compared} of {count} trees compile; {inexact} answers are supersets");
     assert!(compared * 2 > count, "only {compared} of {count} trees compile");
-    assert!(inexact * 10 <= compared, "{inexact} of {compared} answers are supersets");
+    assert!(inexact * 4 <= compared, "{inexact} of {compared} answers are supersets");
 }
 
 /// Makes trees of headers that include each other under conditions.
@@ -682,6 +682,9 @@ impl Generator {
                     _ => format!("#if {condition}\n{yes}#elif {other}\n{no}#endif\n"),
                 }
             }
+            6 if self.below(2) == 0 => {
+                format!("#pragma {}_macro(\"{}\")\n", self.pick(&["push", "pop"]), self.name())
+            }
             6 => format!("#undef {}\n", self.name()),
             7 => format!("/* \"\n#include \"no.h\"\n*/ const char *c{} = \"/*\";\n", self.below(1 << 30)),
             8 => "#if 0\n#include \"no.h\"\n#else \\\n\n#endif\n".to_owned(),
@@ -704,6 +707,10 @@ impl Generator {
 
     fn condition(&mut self) -> String {
         let (name, value) = (self.name(), self.below(3));
+        // What only the compiler knows.
+        if self.below(16) == 0 {
+            return format!("__COUNTER__ % 2 == {value}");
+        }
         match self.below(7) {
             0 => format!("defined {name}"),
             1 => format!("!defined({name}) || {name} > {value}"),
