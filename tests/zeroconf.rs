@@ -1,4 +1,5 @@
 use std::fs;
+use std::net::UdpSocket;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -250,4 +251,60 @@ fn avahi_and_stock_understand_us() {
     let output = compile(&workspace, &here, "+zeroconf,lzo", "b.c");
     assert!(stderr(&output).contains("10.98.0.2:3632/3,lzo completed ok"), "{}", explain(&output));
     theirs.wait_for_jobs("COMPILE_OK", 1);
+}
+
+/// A neighbour gets an answer, a stranger none, a flood next to none, and nonsense does no harm.
+#[test]
+fn strangers_and_floods_get_nothing() {
+    let Some(mut networks) = Networks::new(1) else { return };
+    let workspace = Workspace::new("zeroconf-hostile");
+    let (here, there) = (networks.machine("here", 1, &[0]), networks.machine("box2", 2, &[0]));
+    let server = server(&workspace, &there, &[]);
+    wait_until_announced(&server, 1);
+    let processes = server.processes();
+    // The same wire, another network, and a way back.
+    here.ip("addr add 192.0.2.9/32 dev eth0");
+    there.ip("route add 192.0.2.9/32 dev eth0");
+
+    // "_distcc._tcp.local", PTR, as an ordinary resolver asks.
+    let question = b"\0\x07\0\0\0\x01\0\0\0\0\0\0\x07_distcc\x04_tcp\x05local\0\0\x0c\0\x01";
+    let answers = |socket: &UdpSocket, patience: u64| {
+        let mut buffer = [0; 9000];
+        socket.set_read_timeout(Some(Duration::from_millis(patience))).unwrap();
+        let mut lengths = Vec::new();
+        while let Ok((len, from)) = socket.recv_from(&mut buffer) {
+            assert_eq!(from.to_string(), "10.98.0.2:5353");
+            assert_eq!(buffer[..2], question[..2], "the question's number");
+            lengths.push(len);
+        }
+        lengths
+    };
+    let group = "224.0.0.251:5353";
+    let (neighbour, stranger) = (here.socket("10.98.0.1:0"), here.socket("192.0.2.9:0"));
+    stranger.send_to(question, group).unwrap();
+    neighbour.send_to(question, group).unwrap();
+    assert_eq!(answers(&neighbour, 500).len(), 1);
+    assert_eq!(answers(&stranger, 100), []);
+    // Nothing listens to what is not sent to the group.
+    neighbour.send_to(question, "10.98.0.2:5353").unwrap();
+    assert_eq!(answers(&neighbour, 200), []);
+
+    let begun = Instant::now();
+    for number in 0..3000u32 {
+        let mut nonsense = question.to_vec();
+        nonsense[(number % 31) as usize] = (number / 31) as u8;
+        neighbour.send_to(&nonsense, group).unwrap();
+        neighbour.send_to(question, group).unwrap();
+    }
+    let mut buffer = [0; 9000];
+    neighbour.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let bytes: usize = std::iter::from_fn(|| neighbour.recv(&mut buffer).ok()).sum();
+    let allowed = (begun.elapsed().as_secs() as usize + 2) * 5 * 600;
+    assert!(bytes <= allowed, "{bytes} bytes in {:?}", begun.elapsed());
+    assert!(bytes < 6000 * question.len(), "fewer than were sent");
+
+    std::thread::sleep(Duration::from_secs(1));
+    neighbour.send_to(question, group).unwrap();
+    assert_eq!(answers(&neighbour, 500).len(), 1);
+    assert_eq!(server.processes(), processes, "{}", server.log());
 }

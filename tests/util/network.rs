@@ -1,6 +1,8 @@
 //! Networks of the test's own: bridges, and machines of a kind (network namespaces with a host name) on them.
 
 use std::fs;
+use std::net::UdpSocket;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -89,6 +91,26 @@ impl Machine {
         command.env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", self.bus().display()));
         command.current_dir(on.get_current_dir().unwrap_or(Path::new("/"))).stdin(Stdio::null());
         command
+    }
+
+    /// Something about its interfaces or routes, in the words of `ip`.
+    pub fn ip(&self, words: &str) {
+        ip(&format!("-n {} {words}", self.namespace));
+    }
+
+    /// A datagram socket of this machine, bound to this address.
+    #[allow(unsafe_code)]
+    pub fn socket(&self, address: &str) -> UdpSocket {
+        let namespace = fs::File::open(Path::new("/run/netns").join(&self.namespace)).unwrap();
+        let address = address.to_owned();
+        // A thread can be elsewhere than the rest of the process.
+        let made = std::thread::spawn(move || {
+            // SAFETY: takes integers only, and changes this thread alone.
+            let entered = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
+            assert_eq!(entered, 0, "{}", std::io::Error::last_os_error());
+            UdpSocket::bind(address).unwrap()
+        });
+        made.join().unwrap()
     }
 
     fn bus(&self) -> PathBuf {
