@@ -161,6 +161,20 @@ fn announced(workspace: &Workspace, machine: &Machine) -> Vec<String> {
     text.lines().map(|line| line.split(':').next().unwrap().to_owned()).collect()
 }
 
+/// The process in the background ends with its directory.
+#[test]
+fn nothing_stays_behind() {
+    let Some(mut networks) = Networks::new(1) else { return };
+    let workspace = Workspace::new("zeroconf-end");
+    let _end = EndBrowsers(&workspace);
+    let here = networks.machine("here", 1, &[0]);
+    let output = run(&mut client(&workspace, &here, "+zeroconf", &["--show-hosts"]));
+    assert!(stderr(&output).contains("no server announces itself here"), "{}", explain(&output));
+    assert_eq!(browsers(&workspace).len(), 1);
+    fs::remove_dir_all(workspace.path("top")).unwrap();
+    wait_until("it has ended", || browsers(&workspace).is_empty());
+}
+
 /// Each network sees the servers and addresses of its own, even of one that is in both; a machine in both sees all.
 #[test]
 fn two_networks_do_not_mix() {

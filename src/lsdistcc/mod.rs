@@ -81,14 +81,13 @@ pub fn main(args: &[OsString]) -> Ending {
 #[cfg(feature = "zeroconf")]
 fn announced(args: &[OsString]) -> Ending {
     use crate::hosts;
-    use crate::sys::signal::SignalPipe;
     use crate::zeroconf::background::Search;
 
     if args.len() > 1 {
         console::err(format_args!("lsdistcc: --zeroconf goes with nothing else\nTry 'lsdistcc --help'.\n"));
         return NOTHING;
     }
-    let found = SignalPipe::new(&[]).and_then(|signals| Search::new(&signals)?.thoroughly());
+    let found = Search::new(&[]).and_then(|mut search| search.thoroughly());
     let servers = match found {
         Ok(servers) => servers,
         Err(e) => {

@@ -7,8 +7,8 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::found::{self, FoundServer};
@@ -20,6 +20,7 @@ use crate::sys::file::close_standard_streams;
 use crate::sys::lock::{self, Range};
 use crate::sys::process::{self, Fork, Pid};
 use crate::sys::signal::{self, Signal, SignalPipe};
+use crate::sys::watch::{Change, DirectoryWatch};
 use crate::topdir::TopDir;
 use crate::waiting;
 
@@ -70,12 +71,10 @@ pub fn servers(top: &TopDir) -> Result<Vec<FoundServer>, String> {
     }
 }
 
-fn lock_name(directory: &Path) -> PathBuf {
-    directory.join("servers.lock")
-}
+const LOCK: &str = "servers.lock";
 
 fn open_lock(directory: &Path) -> io::Result<File> {
-    let path = lock_name(directory);
+    let path = directory.join(LOCK);
     File::options()
         .write(true)
         .create(true)
@@ -140,7 +139,9 @@ fn run(directory: &Path) -> io::Result<()> {
 
 fn browse(directory: &Path, lock_file: &File) -> io::Result<()> {
     let signals = SignalPipe::new(&[Signal::TERM, Signal::INT, Signal::HUP])?;
-    let mut search = Search::new(&signals)?;
+    let mut watch = DirectoryWatch::new(directory)?;
+    let mut search = Search::new(&[signals.as_fd(), watch.as_fd()])?;
+    let mut changes = Vec::new();
     let pid = Pid::current().number();
     let mut written: Option<Vec<FoundServer>> = None;
     let mut end = Instant::now() + IDLE;
@@ -152,6 +153,12 @@ fn browse(directory: &Path, lock_file: &File) -> io::Result<()> {
             Some(_) => end,
         };
         search.turn(until)?;
+        watch.changes(&mut changes)?;
+        let is_lock = |change: &Change| matches!(change, Change::Removed(name) if name == LOCK);
+        if changes.drain(..).any(|change| is_lock(&change)) {
+            // Nobody could find us any more.
+            return Ok(());
+        }
         let now = Instant::now();
         if written.is_none() && now < search.settles() {
             continue;
@@ -168,9 +175,6 @@ fn browse(directory: &Path, lock_file: &File) -> io::Result<()> {
         if now >= end {
             let idle = lock_file.metadata()?.modified()?.elapsed().unwrap_or_default();
             let Some(left) = IDLE.checked_sub(idle).filter(|left| !left.is_zero()) else { return Ok(()) };
-            if fs::metadata(lock_name(directory)).is_err() {
-                return Ok(());
-            }
             end = now + left;
         }
     }
@@ -187,9 +191,9 @@ pub struct Search {
 }
 
 impl Search {
-    /// Asks at once. `signals` ends a wait.
-    pub fn new(signals: &SignalPipe) -> io::Result<Search> {
-        let mut links = Links::new(Wanted::default(), &[signals.as_fd()])?;
+    /// Asks at once. What comes in at one of `wake` ends a wait.
+    pub fn new(wake: &[BorrowedFd]) -> io::Result<Search> {
+        let mut links = Links::new(Wanted::default(), wake)?;
         links.refresh(Browser::new)?;
         Ok(Search { links, begun: Instant::now(), news: None, has_changed: false })
     }
