@@ -32,6 +32,8 @@ mod hosts;
 mod include;
 /// One job on standard input and output.
 mod inetd;
+/// `install.sh`, and what it installs.
+mod install;
 /// `^C` and signals.
 mod interrupt;
 /// Who is killed, and when.

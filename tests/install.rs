@@ -1,0 +1,144 @@
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::util::*;
+
+/// `install.sh` by busybox's shell, into `root` with the prefix `/usr`.
+fn install(workspace: &Workspace, root: &Path, init: &str) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("cross/install.sh");
+    let mut command = workspace.command("busybox");
+    command.env("DESTDIR", root).env("PREFIX", "/usr").env("BINARY", OURS).env("INIT", init);
+    succeed(command.arg("sh").arg(script));
+}
+
+fn text(path: PathBuf) -> String {
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+#[test]
+fn everything_is_put_in_place_and_settings_stay() {
+    if !tool("busybox") {
+        return;
+    }
+    let workspace = Workspace::new("install");
+    let root = workspace.path("root");
+    for (init, script) in [("openrc", "#!/sbin/openrc-run"), ("sysv", "#!/bin/sh")] {
+        install(&workspace, &root, init);
+        assert!(text(root.join("etc/init.d/distccd")).starts_with(script));
+    }
+    for file in [
+        "usr/bin/distccd",
+        "usr/bin/update-distcc-symlinks",
+        "usr/share/man/man1/distccd.1",
+        "usr/lib/systemd/system/distccd.socket",
+        "usr/lib/sysusers.d/distccd.conf",
+        "usr/lib/tmpfiles.d/distccd.conf",
+        "etc/conf.d/distccd",
+        "etc/logrotate.d/distccd",
+        "usr/share/bash-completion/completions/distcc",
+        "usr/share/zsh/site-functions/_distcc",
+        "usr/share/fish/vendor_completions.d/distcc.fish",
+    ] {
+        assert!(root.join(file).metadata().is_ok_and(|it| it.len() > 0), "{file}");
+    }
+    let every_page = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/man")).unwrap().count();
+    assert_eq!(fs::read_dir(root.join("usr/share/man/man1")).unwrap().count(), every_page);
+    fs::write(root.join("etc/conf.d/distccd"), "mine").unwrap();
+    install(&workspace, &root, "");
+    assert_eq!(text(root.join("etc/conf.d/distccd")), "mine");
+}
+
+/// The options that bash offers are those of the program.
+#[test]
+fn bash_completes_options() {
+    let workspace = Workspace::new("completion");
+    let script = "source \"$0\"; COMP_WORDS=(distccd --allow-c); COMP_CWORD=1; _distcc_options distccd
+        echo \"${COMPREPLY[@]}\"; COMP_WORDS=(distcc --show); _distcc distcc; echo \"${COMPREPLY[@]}\"";
+    let completion = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/completion/bash");
+    let path = format!("{}:/usr/bin:/bin", workspace.path("bin").display());
+    let output = succeed(workspace.command("bash").env("PATH", path).args(["-ec", script]).arg(completion));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "--allow-compiler\n--show-hosts\n");
+}
+
+/// Puts a program and the libraries it is linked with into `root`.
+fn put_program(root: &Path, program: &Path, to: &str) {
+    let copy = |from: &Path, to: PathBuf| {
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(from, to).unwrap();
+    };
+    copy(program, root.join(to));
+    let libraries = Command::new("ldd").arg(program).output().unwrap();
+    for word in String::from_utf8_lossy(&libraries.stdout).split_whitespace() {
+        if let Some(below) = word.strip_prefix('/') {
+            copy(Path::new(word), root.join(below));
+        }
+    }
+}
+
+/// A system of nothing but busybox, a compiler and what `install.sh` puts there: no `/proc`, no device but a file in the
+/// place of `/dev/null`. The script of SysV init starts the server, which serves, and stops it.
+#[test]
+fn the_script_of_sysv_init_serves_on_a_bare_system() {
+    if !tool("busybox") {
+        return;
+    }
+    let workspace = Workspace::new("sysv");
+    let root = workspace.path("root");
+    install(&workspace, &root, "sysv");
+    put_program(&root, Path::new("/usr/bin/busybox"), "bin/busybox");
+    put_program(&root, Path::new(OURS), "usr/bin/distcc");
+    for applet in ["sh", "cat", "chown", "cp", "dirname", "id", "mkdir", "sleep"] {
+        symlink("busybox", root.join("bin").join(applet)).unwrap();
+    }
+    for (dir, mode) in [("tmp", 0o1777), ("run", 0o755), ("dev", 0o755)] {
+        fs::create_dir_all(root.join(dir)).unwrap();
+        fs::set_permissions(root.join(dir), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    fs::write(root.join("dev/null"), "").unwrap();
+    fs::set_permissions(root.join("dev/null"), fs::Permissions::from_mode(0o666)).unwrap();
+    fs::write(root.join("etc/passwd"), "root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n").unwrap();
+    let mut chroot = Command::new("/usr/sbin/chroot");
+    let probe = chroot.arg(&root).args(["/bin/sh", "-c", "exit 0"]).output();
+    if !probe.is_ok_and(|output| output.status.success()) {
+        assert!(std::env::var_os("CI").is_none(), "chroot must work in CI");
+        eprintln!("SKIPPED: this user may not change the root directory");
+        return;
+    }
+
+    // The compiler gives what the real one made.
+    workspace.write("a.c", "int x;\n");
+    succeed(workspace.command("gcc").args(["-c", "a.c", "-o", "local.o"]));
+    fs::copy(workspace.work().join("local.o"), root.join("object")).unwrap();
+    let compiler =
+        "#!/bin/sh\nwhile [ $# -gt 0 ]; do\n[ \"$1\" = -o ] && out=$2\nshift\ndone\ncat /object >\"$out\"\n";
+    workspace.script("root/usr/bin/gcc", compiler);
+    let port = free_port();
+    let settings =
+        format!("DISTCC_ARGS=\"--port {port} --allow-compiler gcc\"\nLISTENER=127.0.0.1\nJOBS=2\n");
+    fs::write(root.join("etc/conf.d/distccd"), settings).unwrap();
+
+    let init = |word: &str| {
+        let mut command = workspace.command("/usr/sbin/chroot");
+        run(command.env("TMPDIR", "/tmp").arg(&root).args(["/bin/sh", "/etc/init.d/distccd", word]))
+    };
+    assert_eq!(init("status").status.code(), Some(3));
+    assert!(init("start").status.success());
+    let status = init("status");
+    // Ended even if an assertion fails below.
+    let served = std::panic::catch_unwind(|| {
+        assert!(status.status.success(), "{}", explain(&status));
+        assert!(init("reload").status.success());
+        let hosts = format!("127.0.0.1:{port}");
+        let mut client = workspace.distcc(&hosts);
+        succeed(client.env("DISTCC_FALLBACK", "0").args(["gcc", "-c", "a.c", "-o", "remote.o"]));
+        let read = |name: &str| fs::read(workspace.work().join(name)).unwrap();
+        assert!(read("local.o") == read("remote.o"));
+    });
+    assert!(init("stop").status.success());
+    assert_eq!(init("status").status.code(), Some(3));
+    if let Err(panic) = served {
+        std::panic::resume_unwind(panic);
+    }
+}
