@@ -17,7 +17,7 @@ machine=${1-}
 target=
 . "./cross/$machine.conf"
 
-most=${MOST_BYTES:-786432}
+most=${MOST_BYTES:-1228800}
 directory=${CARGO_TARGET_DIR:-target}/dist
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 has_target() { ls "$(rustc --print target-libdir --target "$target" 2>/dev/null)"/libstd-*.rlib >/dev/null 2>&1; }
@@ -35,13 +35,15 @@ if [ -z "$toolchain" ]; then
     fi
 fi
 
-export CARGO_PROFILE_RELEASE_PANIC=abort
+# Small before fast; nobody unwinds.
+export CARGO_PROFILE_RELEASE_OPT_LEVEL=s CARGO_PROFILE_RELEASE_PANIC=abort
 # Paths of the building machine would stand in the messages of panics.
 flags="--remap-path-prefix=$PWD=. --remap-path-prefix=$cargo_home=cargo"
 case $toolchain in
     debian)
         venv=$(sh cross/setup.sh --check)
-        # Debian's rustc has no start-up objects of musl; zig brings its own. Nobody unwinds, so no tables for it.
+        # Debian's rustc has no start-up objects of musl; zig brings its own. Tables for
+        # unwinding are a tenth of the file.
         env PATH="$venv/bin:/usr/bin:/bin" RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
             CARGO_ZIGBUILD_PYTHON_PATH="$venv/bin/python" \
             RUSTFLAGS="$flags -C link-self-contained=no -C force-unwind-tables=no" \

@@ -5,7 +5,7 @@
 #   test    build, and compilers of C++ and Objective-C, clang, the stock distcc,
 #           strace, file, ccache, busybox, OpenSSH, dropbear and Avahi (no server of theirs is started)
 #   demo    build, and a C++ compiler
-#   extra   clang, another gcc, cross compilers, cmake and ninja: for the tests that
+#   extra   clang, another gcc, cross compilers, qemu, cmake and ninja: for the tests that
 #           skip themselves without them
 #
 # Without arguments: build. What is there already is left alone, and when all is
@@ -31,7 +31,7 @@ for group in "$@"; do
         test) want="$want rust gcc make g++ objc objc++ clang distcc distccd strace file ccache busybox ssh sshd dropbear dbclient ip dbus-daemon avahi-daemon avahi-browse" ;;
         demo) want="$want rust gcc make g++" ;;
         extra) want="$want clang gcc-11 arm-linux-gnueabihf-gcc cmake ninja"
-            want="$want arm-linux-gnueabihf-g++ aarch64-linux-gnu-gcc aarch64-linux-gnu-g++" ;;
+            want="$want arm-linux-gnueabihf-g++ aarch64-linux-gnu-gcc aarch64-linux-gnu-g++ qemu-arm-static" ;;
         *) usage ;;
     esac
 done
@@ -79,6 +79,7 @@ missing() {
         # gcc alone would leave out the C library's headers.
         case $tool in gcc) package="gcc libc6-dev" ;; distccd) package=distcc ;;
             objc | objc++) package=g$tool ;;
+            qemu-*) package=qemu-user-static ;;
             *-linux-gnueabihf-g*) package="${tool##*-}-arm-linux-gnueabihf libc6-dev-armhf-cross" ;;
             *-linux-gnu-g*) package="${tool##*-}-aarch64-linux-gnu libc6-dev-arm64-cross" ;; ninja) package=ninja-build ;;
             ssh) package=openssh-client ;; sshd) package=openssh-server ;;

@@ -1,0 +1,134 @@
+//! The static binaries for ARM boards, run by qemu on this machine: as a server for a PC's client, and as a client of a PC's
+//! server. The compilers are the cross compilers of this machine, so what is emulated is only distcc.
+//!
+//! They come from `make dist-armv7 dist-aarch64`, and qemu and the compilers from `tests/setup.sh extra`.
+
+// The module is shared with the other tests; only the harness's macros may print.
+#![allow(clippy::disallowed_macros)]
+
+mod util;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use util::peer::exchange;
+use util::*;
+
+struct Board {
+    machine: &'static str,
+    qemu: &'static str,
+    prefix: &'static str,
+}
+
+const BOARDS: [Board; 2] = [
+    Board { machine: "armv7", qemu: "qemu-arm-static", prefix: "arm-linux-gnueabihf-" },
+    Board { machine: "aarch64", qemu: "qemu-aarch64-static", prefix: "aarch64-linux-gnu-" },
+];
+
+impl Board {
+    /// The binary, or `None` after a loud word: in CI everything must be there.
+    fn binary(&self) -> Option<PathBuf> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("target/dist/{}/distcc", self.machine));
+        let found = path.exists();
+        assert!(found || std::env::var_os("CI").is_none(), "run: make dist-{}", self.machine);
+        if !found {
+            eprintln!("SKIPPED: {} is not built; run: make dist-{}", path.display(), self.machine);
+        }
+        (found && tool(self.qemu) && tool(&self.compiler("gcc"))).then_some(path)
+    }
+
+    fn compiler(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// `personality` of the board's program.
+    fn command(&self, workspace: &Workspace, binary: &Path, personality: &str) -> Command {
+        let mut command = workspace.command(self.qemu);
+        command.args(["-0", personality]).arg(binary);
+        command
+    }
+}
+
+const SOURCE: &str =
+    "#include <stdio.h>\nlong f(int x) { return printf(\"%d\\n\", x / 3) + sizeof(long); }\n";
+
+fn local_object(workspace: &Workspace, board: &Board) -> Vec<u8> {
+    workspace.write("a.c", SOURCE);
+    let gcc = board.compiler("gcc");
+    succeed(workspace.command(gcc).args(["-O2", "-c", "a.c", "-o", "local.o"]));
+    fs::read(workspace.work().join("local.o")).unwrap()
+}
+
+fn compile<'a>(client: &'a mut Command, board: &Board) -> &'a mut Command {
+    client.env("DISTCC_FALLBACK", "0").arg(board.compiler("gcc")).args(["-O2", "-c", "a.c", "-o", "remote.o"])
+}
+
+/// The board serves this machine's client, and sizes that do not fit its memory do no harm.
+#[test]
+fn a_board_serves() {
+    for board in BOARDS {
+        let Some(binary) = board.binary() else { continue };
+        let workspace = Workspace::new(board.machine);
+        let mut command = board.command(&workspace, &binary, "distccd");
+        command
+            .args(["--daemon", "--no-detach", "--log-stderr", "--log-level", "info", "--nice", "0"])
+            .args(["--listen", "127.0.0.1", "--port", "0", "--allow-compiler", &board.compiler("gcc")]);
+        let daemon = Daemon::start(&workspace, &mut command);
+        let local = local_object(&workspace, &board);
+        let kinds = ["", ",lzo"];
+        for kind in kinds {
+            succeed(compile(&mut workspace.distcc(&(daemon.host() + kind)), &board));
+            let remote = fs::read(workspace.work().join("remote.o")).unwrap();
+            assert!(remote == local, "{} {kind}: the objects differ", board.machine);
+        }
+        // Sources, and arguments, beyond what 32 bits of address space or a signed number hold.
+        for length in ["7fffffff", "80000000", "ffffffff"] {
+            let request = format!("DIST00000001ARGC00000002ARGV00000003gccARGV00000002-cDOTI{length}int x;");
+            assert!(exchange(daemon.port, request.as_bytes(), true).is_some(), "{length}");
+            let request = format!("DIST00000002ARGC00000002ARGV00000003gccARGV00000002-cDOTI{length}xxxx");
+            assert!(exchange(daemon.port, request.as_bytes(), true).is_some(), "{length}");
+            for token in ["ARGC", "ARGC00000001ARGV"] {
+                let request = format!("DIST00000001{token}{length}");
+                assert!(exchange(daemon.port, request.as_bytes(), true).is_some(), "{token} {length}");
+            }
+        }
+        succeed(compile(&mut workspace.distcc(&daemon.host()), &board));
+        daemon.wait_for_jobs("COMPILE_OK", kinds.len() + 1);
+        daemon.stop();
+        workspace.assert_clean();
+    }
+}
+
+/// The board's client uses this machine's server.
+#[test]
+fn a_board_is_served() {
+    for board in BOARDS {
+        let Some(binary) = board.binary() else { continue };
+        let workspace = Workspace::new(board.machine);
+        let daemon = Daemon::ours(&workspace, &["--allow-compiler", &board.compiler("gcc")]);
+        let local = local_object(&workspace, &board);
+        let kinds = ["", ",lzo"];
+        for kind in kinds {
+            let mut client = board.command(&workspace, &binary, "distcc");
+            compile(client.env("DISTCC_HOSTS", daemon.host() + kind), &board);
+            succeed(&mut client);
+            let remote = fs::read(workspace.work().join("remote.o")).unwrap();
+            assert!(remote == local, "{} {kind}: the objects differ", board.machine);
+        }
+        daemon.wait_for_jobs("COMPILE_OK", kinds.len());
+        workspace.assert_clean();
+    }
+}
+
+/// The other programs of the file start, too.
+#[test]
+fn every_name_answers_on_a_board() {
+    for board in BOARDS {
+        let Some(binary) = board.binary() else { continue };
+        let workspace = Workspace::new(board.machine);
+        for name in ["distcc", "distccd", "distccmon-text", "lsdistcc", "pump", "update-distcc-symlinks"] {
+            succeed(board.command(&workspace, &binary, name).arg("--help"));
+        }
+    }
+}
