@@ -10,6 +10,7 @@ use std::path::Path;
 
 use super::command::CompileCommand;
 use crate::compiler;
+use crate::sys::process::is_executable;
 
 /// The names of one compiler.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,8 +51,9 @@ impl Names {
             && rewrites()
     }
 
-    /// Decides on the names of the compiler that `words` begin with, whose machine is `triple`.
-    pub fn new(words: &[OsString], triple: &str, path: &OsStr) -> Names {
+    /// Decides on the names of the compiler that `words` begin with, whose machine is `triple`; it was found as `program`
+    /// in `path`.
+    pub fn new(words: &[OsString], triple: &str, program: Option<&Path>, path: &OsStr) -> Names {
         let Some(compiler) = words.first().filter(|_| rewrites()) else { return Names::default() };
         if is_one_of(compiler, &["clang", "clang++"]) {
             let names_target =
@@ -66,11 +68,18 @@ impl Names {
             return Names::default();
         }
         // Debian's names are without the vendor, others have it.
-        let cross = [triple.to_owned(), triple.replacen("-pc-", "-", 1)].iter().find_map(|triple| {
+        let short = Some(triple.replacen("-pc-", "-", 1)).filter(|short| short != triple);
+        let named = [Some(triple.to_owned()), short].into_iter().flatten().map(|triple| {
             let mut name = OsString::from(format!("{triple}-"));
             name.push(compiler);
-            compiler::find(&name, path).map(|_| name)
+            name
         });
+        let names: Vec<OsString> = named.collect();
+        // Mostly they stand side by side, which saves a search in all of PATH.
+        let beside =
+            |name: &&OsString| program.is_some_and(|program| is_executable(&program.with_file_name(name)));
+        let in_path = |name: &&OsString| compiler::find(name, path).is_some();
+        let cross = names.iter().find(beside).or_else(|| names.iter().find(in_path)).cloned();
         Names { cross, appended: Vec::new() }
     }
 }
@@ -99,7 +108,7 @@ mod tests {
         }
         let names = |line: &str, triple| {
             let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-            let names = Names::new(&words, triple, dir.path().as_os_str());
+            let names = Names::new(&words, triple, None, dir.path().as_os_str());
             let cross = names.cross.map(|name| name.into_string().unwrap()).unwrap_or_default();
             (cross, names.appended.join(OsStr::new(" ")).into_string().unwrap())
         };

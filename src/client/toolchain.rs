@@ -85,7 +85,7 @@ impl<'a> Toolchain<'a> {
             _ => None,
         };
         if let Some(triple) = &self.triple {
-            self.names = Names::new(self.job.argv(), triple, &self.command.path);
+            self.names = Names::new(self.job.argv(), triple, self.command.program(), &self.command.path);
         }
         Ok(())
     }
