@@ -580,7 +580,7 @@ fn generated_trees() {
     let workspace = Workspace::new("include");
     let root = fs::canonicalize(workspace.path("")).unwrap();
     let mut engine = Engine::new();
-    let (mut compared, mut inexact) = (0, 0);
+    let (mut compared, mut inexact, mut refused) = (0, 0, 0);
     for seed in from..to {
         let tree = root.join("tree");
         let _ = fs::remove_dir_all(&tree);
@@ -589,12 +589,19 @@ fn generated_trees() {
         let compiler = if seed % 3 == 2 { "clang" } else { "gcc" };
         let source = if seed % 2 == 0 { "a.c" } else { "a.cc" };
         let unit = unit(&tree, compiler, &["-c", source, "-Ii", "-iquote", "q", "-isystem", "s", "-DN=1"]);
+        // Both branches of what is not known can lead in circles.
+        if let Err(Unable(why)) = engine.closure(&unit) {
+            assert!(why.contains("200 files deep"), "seed {seed}: {why}");
+            refused += 1;
+            continue;
+        }
         let Some((missed, extra)) = differences(&mut engine, &unit) else { continue };
         assert!(missed.is_empty(), "seed {seed}, {compiler}: missed {missed:?}; see {}", tree.display());
         compared += 1;
         inexact += u64::from(!extra.is_empty());
     }
-    println!("{compared} of {count} trees compile; {inexact} answers are supersets");
+    println!("{compared} of {count} trees compile; {inexact} answers are supersets, {refused} refused");
+    assert!(refused * 20 <= count, "{refused} of {count} are refused");
     assert!(compared * 2 > count, "only {compared} of {count} trees compile");
     assert!(inexact * 4 <= compared, "{inexact} of {compared} answers are supersets");
 }
