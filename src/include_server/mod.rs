@@ -83,8 +83,10 @@ fn run(options: &Options) -> Result<(), String> {
     let port = bind(&options.port)?;
     // Its name is longer: where it does not fit, our own clients do as stock's.
     let own = bind(&own_socket(&options.port)).inspect_err(|reason| log::info!("{reason}")).ok();
+    // Before the fork: who started us may end us as soon as our parent has ended.
+    let signals = SignalPipe::new(&ENDING).map_err(|e| e.to_string())?;
     if options.detach {
-        match process::fork(signal::leave_parents_pipe) {
+        match process::fork(|| ()) {
             Ok(Fork::Parent(pid)) => {
                 write_pid(options, pid)?;
                 return Ok(());
@@ -103,7 +105,6 @@ fn run(options: &Options) -> Result<(), String> {
     }
     process::raise_file_limit();
     let began = Instant::now();
-    let signals = SignalPipe::new(&ENDING).map_err(|e| e.to_string())?;
     if options.until_eof {
         use std::os::fd::AsFd;
 
