@@ -17,7 +17,7 @@ machine=${1-}
 target=
 . "./cross/$machine.conf"
 
-most=${MOST_BYTES:-1228800}
+most=${MOST_BYTES:-1310720}
 directory=${CARGO_TARGET_DIR:-target}/dist
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 has_target() { ls "$(rustc --print target-libdir --target "$target" 2>/dev/null)"/libstd-*.rlib >/dev/null 2>&1; }
