@@ -30,7 +30,7 @@ mod answer;
 pub mod cmdlist;
 mod compilers;
 mod connection;
-mod depfile;
+pub mod depfile;
 mod ending;
 pub mod grants;
 pub mod http;

@@ -21,10 +21,11 @@ use distcc::wire::{Version, include, reply, request as wire};
 pub type Property = fn(&[u8]);
 
 /// Lists the properties with their names, which are those of the corpus folders.
-pub const ALL: [(&str, Property); 17] = [
+pub const ALL: [(&str, Property); 18] = [
     ("allow", allow),
     ("command_line", command_line),
     ("command_list", command_list),
+    ("depfile", depfile),
     ("dns", dns),
     ("hosts", hosts),
     ("http", http),
@@ -635,6 +636,29 @@ pub fn include_expansion(bytes: &[u8]) {
 fn split_last_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = bytes.iter().rposition(|byte| *byte == b'\n')?;
     Some((&bytes[..at], &bytes[at + 1..]))
+}
+
+/// A dependency file in which 1 stands for the path of the job's root: the same names without the root, whatever the
+/// layout.
+pub fn depfile(bytes: &[u8]) {
+    use distcc::daemon::depfile::clean;
+
+    const ROOT: &[u8] = b"/tmp/distccd_7_aB3xYz";
+    let with = |instead: &[u8]| bytes.split(|byte| *byte == 1).collect::<Vec<_>>().join(instead);
+    let (text, plain) = (with(ROOT), with(b""));
+    // Names that only become the root's when it is gone from them are nobody's.
+    if plain.windows(ROOT.len()).any(|window| window == ROOT) {
+        return;
+    }
+    let cleaned = clean(&text, ROOT);
+    let names = |text: &[u8]| {
+        let words = text.split(|byte| b" \n".contains(byte));
+        words.filter(|word| !word.is_empty() && *word != b"\\").map(<[u8]>::to_vec).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&cleaned), names(&plain));
+    assert_eq!(clean(&cleaned, ROOT), cleaned);
+    // No more than blanks and line breaks can be added.
+    assert!(cleaned.len() <= 4 * plain.len() + 4);
 }
 
 /// A message of a neighbour: what is understood comes back when it is written again, and neither who looks for servers
