@@ -343,6 +343,8 @@ fn root_becomes_somebody_else() {
     let workspace = Workspace::new("user");
     for (user, options) in [("nobody", &["--user", "nobody"][..]), ("", &[])] {
         let daemon = Daemon::ours(&workspace, options);
+        // It says where it listens before it becomes somebody else.
+        wait_until("all are there", || daemon.processes().len() > 1);
         for pid in daemon.processes() {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
             let line = |name: &str| {

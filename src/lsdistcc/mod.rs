@@ -219,7 +219,11 @@ impl Search {
             self.say(format_args!("looking up {}", self.name(index)));
             self.look_ups
                 .insert(index, LookUp { tries: 1, again: Instant::now() + self.options.look_up_again });
-            self.look_up(index)?;
+            match self.name(index).parse() {
+                // Needs no resolver; and with -m the first in the list is the first to be known.
+                Ok(address) => self.take_addresses(index, Ok(vec![address])),
+                Err(_) => self.look_up(index)?,
+            }
         }
         Ok(())
     }
