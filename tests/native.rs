@@ -69,6 +69,49 @@ fn words_for_this_processor_are_put_into_others() {
     }
 }
 
+/// With debug information one string differs: gcc notes the options it was given, and its driver puts a `--param` of the
+/// user's elsewhere than those that it makes of `native` itself. What is noted is the same, and so is all else.
+#[test]
+fn debug_information_notes_the_same_options_in_another_order() {
+    if cfg!(not(target_arch = "x86_64")) {
+        eprintln!("skipped: gcc takes the processor apart on x86 only");
+        return;
+    }
+    let workspace = Workspace::new("native-debug");
+    workspace.write("a.c", SOURCE);
+    let daemon = Daemon::ours(&workspace, &[]);
+    let words = ["gcc", "-march=native", "-O2", "-g", "-S", "a.c", "-o"];
+    succeed(workspace.command("gcc").args(&words[1..]).arg("expected"));
+    succeed(workspace.distcc(&daemon.host()).args(words).arg("made"));
+    daemon.wait_for_jobs("COMPILE_OK", 1);
+    // Sorted, because gcc writes the table of strings in the order of their hashes.
+    let parts = |name: &str| {
+        let text = fs::read_to_string(workspace.work().join(name)).unwrap();
+        let (all, strings) = text.split_once(".section\t.debug_str").expect("a table of strings");
+        (all.to_owned(), strings_of(strings))
+    };
+    let (expected, made) = (parts("expected"), parts("made"));
+    assert!(made.0 == expected.0, "not only strings differ");
+    assert_eq!(made.1, expected.1);
+}
+
+/// The strings of a table, sorted, and the words of each; long ones take several lines of assembler text.
+fn strings_of(table: &str) -> Vec<Vec<String>> {
+    let (mut strings, mut whole) = (Vec::new(), String::new());
+    for line in table.lines().map(str::trim_start) {
+        let Some(part) = line.split_once('"').and_then(|(_, rest)| rest.strip_suffix('"')) else { continue };
+        whole.push_str(part);
+        if !line.starts_with(".ascii") {
+            let text = std::mem::take(&mut whole).replace("--param ", "--param=");
+            let mut words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+            words.sort();
+            strings.push(words);
+        }
+    }
+    strings.sort();
+    strings
+}
+
 /// A compiler that counts the questions, and answers as gcc does on ARM.
 const ARM_COMPILER: &str = "#!/bin/sh
 case \"$*\" in
