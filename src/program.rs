@@ -36,12 +36,6 @@ pub fn answer(program: &str, text: Arguments) -> Ending {
     }
 }
 
-/// Says that a personality is not there yet.
-pub fn not_built_yet(name: &str) -> Ending {
-    console::err(format_args!("{name}: not built yet in this version of distcc-rs\n"));
-    ExitCode::GeneralFailure.into()
-}
-
 /// The text of `--version`; scripts look at its first line and the protocols in its second.
 pub fn version_text(program: &str) -> String {
     format!(

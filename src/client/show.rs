@@ -5,7 +5,6 @@ use std::fmt;
 
 use super::command::CompileCommand;
 use super::explain::explain;
-use crate::args::printable;
 use crate::console;
 use crate::exitcode::ExitCode;
 use crate::hostlist;
@@ -75,7 +74,12 @@ pub fn own_option(args: &[OsString]) -> Option<Ending> {
         }
         "-j" => Some(show_hosts(|list| format!("{}\n", list.iter().map(|host| host.slots).sum::<u32>()))),
         "--scan-includes" => Some(super::includes::scan(&args[1..])),
-        "--show-principal" => Some(program::not_built_yet(&format!("distcc {}", printable(first)))),
+        "--show-principal" => {
+            console::err(format_args!(
+                "distcc: --show-principal: there is no authentication with GSSAPI here\n"
+            ));
+            Some(ExitCode::BadArguments.into())
+        }
         _ => None,
     }
 }

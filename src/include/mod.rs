@@ -38,6 +38,7 @@ mod unit;
 
 pub use disk::{Kind, Seen, Stamp, look, stamp_of};
 pub use mirror::Link;
+pub use store::content_hash;
 
 use ask::Subject;
 use hash::Map;

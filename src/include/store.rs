@@ -48,7 +48,9 @@ impl Store {
         symbols: &mut Symbols,
     ) -> FileId {
         let file = self.lex(bytes, dialect, symbols);
-        if let Some(old) = self.by_path.insert((path, dialect), Known { stamp, file, hash: hash(bytes) }) {
+        if let Some(old) =
+            self.by_path.insert((path, dialect), Known { stamp, file, hash: content_hash(bytes) })
+        {
             self.outdated += self.lexed(old.file).size();
         }
         file
@@ -105,8 +107,8 @@ impl Store {
     }
 }
 
-/// Of content, in two halves with different beginnings.
-fn hash(bytes: &[u8]) -> u128 {
+/// What tells contents apart: in two halves with different beginnings, 128 bits, so that no two meet.
+pub fn content_hash(bytes: &[u8]) -> u128 {
     let half = |salt: u8| {
         let mut hasher = DefaultHasher::new();
         hasher.write_u8(salt);

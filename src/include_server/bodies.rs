@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::closure::reads_files;
+use crate::include::content_hash;
 use crate::include::{Kind, Seen, Stamp, look, stamp_of};
 use crate::scratch;
 use crate::sys::file::{NONBLOCK, reopen_for_reading};
@@ -115,7 +115,7 @@ impl Bodies {
         if content.is_empty() {
             return Ok(Place { offset: 0, len: 0 });
         }
-        let hash = hash(content);
+        let hash = content_hash(content);
         if let Some(place) = self.by_content.get(&hash) {
             return Ok(*place);
         }
@@ -162,17 +162,6 @@ fn read(path: &Path, line: &[u8]) -> io::Result<(Vec<u8>, Stamp)> {
     content.extend_from_slice(line);
     file.take(most).read_to_end(&mut content)?;
     Ok((content, stamp_of(&metadata)))
-}
-
-/// In two halves with different beginnings: 128 bits, so that no two contents meet.
-fn hash(bytes: &[u8]) -> u128 {
-    let half = |salt: u8| {
-        let mut hasher = DefaultHasher::new();
-        hasher.write_u8(salt);
-        hasher.write(bytes);
-        u128::from(hasher.finish())
-    };
-    half(0) << 64 | half(1)
 }
 
 #[cfg(test)]
