@@ -6,6 +6,7 @@ use std::cell::OnceCell;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::args;
@@ -134,6 +135,15 @@ fn same_directory(a: &Path, b: &Path) -> bool {
         (Ok(a), Ok(b)) => a == b,
         _ => false,
     }
+}
+
+/// The directory as compilers call it: `PWD` if that is right, since it may hold symbolic links.
+pub fn working_directory() -> PathBuf {
+    let identity = |path: &Path| path.metadata().map(|metadata| (metadata.dev(), metadata.ino())).ok();
+    let logical = env::var_os("PWD").map(PathBuf::from).filter(|path| {
+        path.is_absolute() && identity(path).is_some() && identity(path) == identity(Path::new("."))
+    });
+    logical.unwrap_or_else(|| env::current_dir().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -6,8 +6,9 @@ use std::ffi::OsString;
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 
-use super::command::CompileCommand;
-use super::{judge, preprocess, pump, words_for_server};
+use super::command::{CompileCommand, working_directory};
+use super::toolchain::{CompilerCheck, Toolchain};
+use super::{judge, preprocess, pump};
 use crate::args::{self, Job, Local, Verdict, printable};
 use crate::hostlist;
 use crate::topdir::TopDir;
@@ -59,6 +60,15 @@ fn explain_remote(command: &CompileCommand, job: &Job) -> String {
     }
     text.push_str("\nunless the source reads files in asm statements (.incbin)\n");
     text
+}
+
+/// The compiler and its arguments as a server gets them first.
+fn words_for_server(command: &CompileCommand, job: &Job) -> Vec<OsString> {
+    let top = TopDir::find().ok();
+    let mut toolchain = Toolchain::new(command, job, CompilerCheck::Off, top.as_ref());
+    // Interrupted: without the names.
+    let _ = toolchain.learn_names();
+    toolchain.server_argv(&working_directory(), true)
 }
 
 /// Whether there is a host for pump mode.

@@ -10,15 +10,18 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use super::command::CompileCommand;
+use super::attempt::{Attempt, Task, other_compiler, unwritten};
+use super::command::{CompileCommand, working_directory};
 use super::config::Config;
 use super::desk::{Desk, LOCALHOST};
 use super::discrepancy::Counter;
+use super::exchange::{Request, exchange};
 use super::gather::Gather;
 use super::include_server::{self, Compile};
+use super::messages::Messages;
 use super::remote::{Connection, Failure, HostFailure, Reply};
 use super::toolchain::Toolchain;
-use super::{Attempt, Messages, Stop, auto, exchange_by_name, other_compiler, unwritten, working_directory};
+use super::{Stop, auto};
 use crate::args::{Job, printable};
 use crate::backoff::Blame;
 use crate::closure::{Closure, reads_files};
@@ -92,13 +95,13 @@ impl Pump {
     /// back into `connection`.
     pub fn attempt(
         &mut self,
-        (command, job): (&CompileCommand, &Job),
-        config: &Config,
-        desk: &mut Desk,
+        task: Task,
         (host, slot): (&Host, u32),
         connection: &mut Option<Result<Connection, Failure>>,
+        desk: &mut Desk,
         toolchain: &mut Toolchain,
     ) -> Result<Option<Attempt>, Stop> {
+        let Task { job, config, .. } = task;
         let started = match connection.take() {
             Some(started) => started,
             None => {
@@ -110,7 +113,7 @@ impl Pump {
             let cpp_slot = desk.local_cpp_slot()?;
             desk.set_place(LOCALHOST, cpp_slot.as_ref().map_or(0, |slot| slot.number));
             desk.set_phase(Phase::Preprocess);
-            self.state = match prepare(command, job, config, desk.top())? {
+            self.state = match prepare(task, desk.top())? {
                 Ok(sendable) => State::Ready(sendable),
                 Err(reason) => self.plain(job, &reason),
             };
@@ -120,7 +123,7 @@ impl Pump {
             *connection = Some(started);
             return Ok(None);
         };
-        match send(sendable, started, (host, config), desk, toolchain) {
+        match exchange(sendable, started, (host, config), desk, toolchain) {
             Ok(reply) => match finish((job, host), reply, desk, toolchain)? {
                 Ok(attempt) => Ok(Some(attempt)),
                 Err(reason) => {
@@ -144,12 +147,8 @@ impl Pump {
 }
 
 /// Everything that is to be sent, or why it cannot.
-fn prepare(
-    command: &CompileCommand,
-    job: &Job,
-    config: &Config,
-    top: Option<&TopDir>,
-) -> Result<Result<Sendable, String>, Stop> {
+fn prepare(task: Task, top: Option<&TopDir>) -> Result<Result<Sendable, String>, Stop> {
+    let Task { command, job, config } = task;
     if counter(config, top).is_some_and(|counter| counter.is_full()) {
         return Ok(Err("pump mode has failed too often in this build".to_owned()));
     }
@@ -214,23 +213,21 @@ fn context(command: &CompileCommand, directory: &Path) -> Vec<Vec<u8>> {
     context
 }
 
-fn send(
-    sendable: &Sendable,
-    connection: Result<Connection, Failure>,
-    (host, config): (&Host, &Config),
-    desk: &mut Desk,
-    toolchain: &mut Toolchain,
-) -> Result<Reply, Failure> {
-    let command_for = |toolchain: &Toolchain, cross| toolchain.named(sendable.argv.clone(), cross);
-    let send = |connection: &mut Connection, argv: &[Vec<u8>]| {
-        let directory = sendable.directory.as_os_str().as_bytes();
-        let request = Gather::of_closure(directory, argv, &sendable.closure);
+impl Request for Sendable {
+    fn version(&self) -> Version {
+        Version::Pump
+    }
+
+    fn command(&self, toolchain: &Toolchain, cross: bool) -> Vec<OsString> {
+        toolchain.named(self.argv.clone(), cross)
+    }
+
+    fn send(&self, connection: &mut Connection, argv: &[Vec<u8>]) -> Result<(), Failure> {
+        let request = Gather::of_closure(self.directory.as_os_str().as_bytes(), argv, &self.closure);
         let request = request.map_err(HostFailure::Unsendable)?;
-        let bytes = request.left();
-        log::info!("{bytes} bytes in {} files and links", sendable.closure.entries.len());
+        log::info!("{} bytes in {} files and links", request.left(), self.closure.entries.len());
         connection.send_gathered(request)
-    };
-    exchange_by_name(connection, (host, config), desk, toolchain, Version::Pump, command_for, send)
+    }
 }
 
 /// Whether the same host may do the job when it is sent preprocessed.

@@ -10,6 +10,7 @@ use super::command::CompileCommand;
 use super::desk::Desk;
 use super::inquiry::{About, Inquiry};
 use super::names::Names;
+use super::words::base_name;
 use crate::args::{self, Job};
 use crate::backoff::{Backoff, Blame};
 use crate::hosts::Host;
@@ -21,7 +22,7 @@ use crate::waiting::Interrupted;
 /// The compiler of `command` in the words in which servers announce theirs.
 pub fn compiler(command: &CompileCommand, top: Option<&TopDir>) -> Result<Option<Compiler>, Interrupted> {
     let Some(inquiry) = Inquiry::new(command, top) else { return Ok(None) };
-    let name = super::base_name(&command.argv[0]).to_string();
+    let name = base_name(&command.argv[0]).to_string();
     Ok(inquiry.version_and_machine()?.map(|(version, machine)| Compiler { name, version, machine }))
 }
 

@@ -1,0 +1,379 @@
+//! A job's attempts on hosts: preprocessed once, sent as often as needed, and what an attempt's end means for the next.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::command::{CompileCommand, working_directory};
+use super::config::Config;
+use super::desk::{Desk, LOCALHOST, NoHost};
+use super::exchange::{Request, exchange};
+use super::messages::{self, Messages};
+use super::preprocess::{self, Preprocessed, Running};
+use super::pump::Pump;
+use super::remote::{Connection, Failure, HostFailure, Reply};
+use super::toolchain::{self, Toolchain};
+use super::words::Described;
+use super::{Stop, local, split};
+use crate::args::{Job, printable};
+use crate::backoff::Backoff;
+use crate::closure::reads_files;
+use crate::exitcode::ExitCode;
+use crate::hosts::{Host, Place};
+use crate::scratch;
+use crate::slots::Slot;
+use crate::state::Phase;
+use crate::sys::file::contains;
+use crate::sys::process::WaitStatus;
+use crate::waiting::Interrupted;
+use crate::wire::{Version, limits};
+
+/// One compile to distribute, and how the user wants that.
+#[derive(Clone, Copy)]
+pub struct Task<'a> {
+    /// The command as the user gave it.
+    pub command: &'a CompileCommand,
+    /// What it does.
+    pub job: &'a Job,
+    /// The user's settings.
+    pub config: &'a Config,
+}
+
+/// What the attempts on hosts came to, if not to a finished job.
+pub enum Undone {
+    /// Compile locally and say why: what could not be distributed (and where), and the reason.
+    Because(String, String),
+    /// Compile locally without a word: it is no failure of any host, and only this machine can do it.
+    Quietly,
+    /// The preprocessor failed; a local compile repeats its messages, and does what else a failing compile does.
+    Unpreprocessed(preprocess::Failed),
+    /// The object is here and cannot be written; the local compiler says it in its own words, if it fails as well.
+    Unwritten(String),
+    /// A server's compiler failed; a local compile decides and repeats its messages.
+    CompileError(WaitStatus, Messages, String),
+}
+
+/// How one attempt on one host ended.
+pub enum Attempt {
+    /// With the outputs written.
+    Done(WaitStatus),
+    /// The server's compiler failed, and said why.
+    CompileError(WaitStatus, Messages),
+    /// Another host may do better.
+    HostFailed(HostFailure),
+    /// No host could do better.
+    Local(Undone),
+}
+
+/// What ends an attempt before its last step.
+enum Early {
+    Stop(Stop),
+    Ended(Attempt),
+}
+
+impl From<Stop> for Early {
+    fn from(stop: Stop) -> Early {
+        Early::Stop(stop)
+    }
+}
+
+impl From<Interrupted> for Early {
+    fn from(interrupted: Interrupted) -> Early {
+        Early::Stop(interrupted.into())
+    }
+}
+
+impl From<Attempt> for Early {
+    fn from(attempt: Attempt) -> Early {
+        Early::Ended(attempt)
+    }
+}
+
+/// Hosts that one job tries before it is compiled locally.
+const MAX_ATTEMPTS: usize = 3;
+
+/// Tries hosts until one has done the job.
+pub fn attempts(task: Task, desk: &mut Desk) -> Result<Result<WaitStatus, Undone>, Stop> {
+    let Task { command, job, config } = task;
+    let file = printable(job.input());
+    let locks = match desk.locks() {
+        Ok(locks) => locks,
+        Err(NoHost { reason }) => return Ok(Err(Undone::Because(file.to_string(), reason))),
+    };
+    let marks = Backoff::new(&locks, config.backoff_period, command.argv[0].as_encoded_bytes());
+    let top = desk.top().cloned();
+    let toolchain = Toolchain::new(command, job, config.check, top.as_ref());
+    let mut errand = Errand { task, source: None, pump: Pump::new(), toolchain };
+    desk.add_announced(|| toolchain::compiler(command, top.as_ref()))?;
+    let mut tried = Vec::new();
+    for _ in 0..MAX_ATTEMPTS {
+        // The slot is held until its host is marked: who takes it next looks for the mark.
+        let (host, slot) = match desk.pick_host(&locks, &marks, &tried)? {
+            Ok(found) => found,
+            Err(NoHost { reason }) if tried.is_empty() => {
+                return Ok(Err(Undone::Because(file.to_string(), reason)));
+            }
+            Err(_) => break,
+        };
+        if host.place == Place::Local {
+            desk.set_phase(Phase::Compile);
+            return local::run(command).map(Ok);
+        }
+        match errand.attempt(&host, &slot, desk)? {
+            Attempt::Done(status) => {
+                marks.enjoy(&host);
+                // That one of the hosts has another compiler is worth a word even so.
+                for (other, failure) in &tried {
+                    if let HostFailure::OtherCompiler(difference) = failure {
+                        let (host, other) = (&host.spec, &other.spec);
+                        log::warn!("{file} was compiled on {host} instead of {other}: {difference}");
+                    }
+                }
+                log::info!("compile {file} on {} completed ok", host.spec);
+                return Ok(Ok(status));
+            }
+            Attempt::CompileError(status, messages) => {
+                log::info!("compile {file} on {} failed with {}", host.spec, Described(status));
+                return Ok(Err(Undone::CompileError(status, messages, host.spec)));
+            }
+            Attempt::Local(undone) => return Ok(Err(undone)),
+            Attempt::HostFailed(failure) => {
+                marks.dislike(&host, failure.blame());
+                log::info!("{}: {failure}", host.spec);
+                tried.push((host, failure));
+            }
+        }
+    }
+    Ok(Err(match tried.last() {
+        Some((host, failure)) => Undone::Because(format!("{file} to {}", host.spec), failure.to_string()),
+        None => Undone::Quietly,
+    }))
+}
+
+/// A job on its way from host to host, with what one attempt made and the next can use.
+struct Errand<'a> {
+    task: Task<'a>,
+    /// Once it is preprocessed.
+    source: Option<Preprocessed>,
+    pump: Pump,
+    toolchain: Toolchain<'a>,
+}
+
+impl Errand<'_> {
+    fn attempt(&mut self, host: &Host, slot: &Slot, desk: &mut Desk) -> Result<Attempt, Stop> {
+        match self.try_host(host, slot, desk) {
+            Ok(status) => Ok(Attempt::Done(status)),
+            Err(Early::Ended(attempt)) => Ok(attempt),
+            Err(Early::Stop(stop)) => Err(stop),
+        }
+    }
+
+    fn try_host(&mut self, host: &Host, slot: &Slot, desk: &mut Desk) -> Result<WaitStatus, Early> {
+        let mut connection = None;
+        if host.cpp {
+            let seat = (host, slot.number);
+            let ended = self.pump.attempt(self.task, seat, &mut connection, desk, &mut self.toolchain)?;
+            if let Some(attempt) = ended {
+                return Err(attempt.into());
+            }
+        }
+        let job = self.task.job;
+        let source = match self.source.take() {
+            Some(source) => source,
+            None if job.already_preprocessed() => read_source(job)?,
+            None => self.preprocess(host, slot, &mut connection, desk)?,
+        };
+        let source = self.source.insert(source);
+        if let Some(reason) = unsendable(&source.text, job) {
+            return Err(only_here(reason));
+        }
+        let connection = connection.unwrap_or_else(|| connect(host, self.task.config, desk));
+        let reply = send(source, connection, (self.task, host), desk, &mut self.toolchain)?;
+        deliver(source, reply, (self.task, host), desk, &mut self.toolchain)
+    }
+
+    /// Preprocesses while the connection is being made.
+    fn preprocess(
+        &self,
+        host: &Host,
+        slot: &Slot,
+        connection: &mut Option<Result<Connection, Failure>>,
+        desk: &mut Desk,
+    ) -> Result<Preprocessed, Early> {
+        let Task { command, job, config } = self.task;
+        let cpp_slot = desk.local_cpp_slot()?;
+        // The local compile is going to fail in the same way and to say so itself.
+        let running = Running::start(command, job).map_err(|_| Attempt::Local(Undone::Quietly))?;
+        connection.get_or_insert_with(|| connect(host, config, desk));
+        desk.set_place(LOCALHOST, cpp_slot.as_ref().map_or(0, |slot| slot.number));
+        desk.set_phase(Phase::Preprocess);
+        let file = printable(job.input());
+        let preprocessed = match running.finish()? {
+            Ok(Ok(preprocessed)) => preprocessed,
+            Ok(Err(failed)) => {
+                log::info!("preprocessing {file} failed with {}", Described(failed.status));
+                return Err(Attempt::Local(Undone::Unpreprocessed(failed)).into());
+            }
+            Err(e) => {
+                let undone = Undone::Because(file.to_string(), format!("cannot preprocess: {e}"));
+                return Err(Attempt::Local(undone).into());
+            }
+        };
+        desk.set_place(host.name(), slot.number);
+        if config.save_temps {
+            keep(&preprocessed.text, job);
+        }
+        Ok(preprocessed)
+    }
+}
+
+fn connect(host: &Host, config: &Config, desk: &mut Desk) -> Result<Connection, Failure> {
+    desk.set_phase(Phase::Connect);
+    Connection::start(host, config.io_timeout)
+}
+
+/// Only this machine can do it, which is no failure of any host.
+fn only_here(reason: &str) -> Early {
+    log::info!("compiling locally: {reason}");
+    Attempt::Local(Undone::Quietly).into()
+}
+
+fn read_source(job: &Job) -> Result<Preprocessed, Early> {
+    match preprocess::read_source(job) {
+        Ok(Some(preprocessed)) => Ok(preprocessed),
+        Ok(None) => Err(only_here("the preprocessed source does not name its file and directory")),
+        Err(_) => Err(Attempt::Local(Undone::Quietly).into()),
+    }
+}
+
+/// A source that was preprocessed here.
+struct Plain<'a> {
+    text: &'a [u8],
+    directory: PathBuf,
+    version: Version,
+}
+
+impl Request for Plain<'_> {
+    fn version(&self) -> Version {
+        self.version
+    }
+
+    fn command(&self, toolchain: &Toolchain, cross: bool) -> Vec<OsString> {
+        toolchain.server_argv(&self.directory, cross)
+    }
+
+    fn send(&self, connection: &mut Connection, argv: &[Vec<u8>]) -> Result<(), Failure> {
+        connection.send(self.version, argv, self.text)
+    }
+}
+
+fn send(
+    source: &Preprocessed,
+    connection: Result<Connection, Failure>,
+    (task, host): (Task, &Host),
+    desk: &mut Desk,
+    toolchain: &mut Toolchain,
+) -> Result<Reply, Early> {
+    let begun = Instant::now();
+    let version = if host.lzo { Version::Lzo } else { Version::Plain };
+    let request = Plain { text: &source.text, directory: working_directory(), version };
+    match exchange(&request, connection, (host, task.config), desk, toolchain) {
+        Ok(reply) => {
+            let (bytes, seconds) = (source.text.len(), begun.elapsed().as_secs_f64());
+            log::info!(
+                "{bytes} bytes from {} compiled on {} in {seconds:.4}s, rate {:.0}kB/s",
+                printable(task.job.input()),
+                host.name(),
+                bytes as f64 / 1024.0 / seconds
+            );
+            Ok(reply)
+        }
+        Err(Failure::Host(failure)) => Err(Attempt::HostFailed(failure).into()),
+        Err(Failure::Interrupted(interrupted)) => Err(interrupted.into()),
+    }
+}
+
+/// Writes and shows what came, if it is what a local compile would have made.
+fn deliver(
+    source: &Preprocessed,
+    mut reply: Reply,
+    (task, host): (Task, &Host),
+    desk: &mut Desk,
+    toolchain: &mut Toolchain,
+) -> Result<WaitStatus, Early> {
+    let Task { command, job, .. } = task;
+    let status = reply.status.unwrap_or(WaitStatus::exited(ExitCode::ProtocolError as u8));
+    if messages::is_unsure(&reply.stderr) {
+        return Err(only_here("a warning depends on comments or macros, which the server could not see"));
+    }
+    if !status.success() {
+        return Err(Attempt::CompileError(status, Messages::new(source, reply)).into());
+    }
+    if reply.object.is_empty() {
+        return Err(Attempt::HostFailed(HostFailure::NoObject).into());
+    }
+    desk.set_phase(Phase::Receive);
+    if let Some(failure) = other_compiler(toolchain, &reply.object, desk, (job, host))? {
+        return Err(Attempt::HostFailed(failure).into());
+    }
+    let mut is_written = false;
+    if let Some(file) = job.split_file() {
+        reply.object = split::rename(&reply.object, file.as_encoded_bytes())
+            .ok_or_else(|| only_here("the server's text does not name its .dwo file as gcc's does"))?;
+        if !job.assembly_only() {
+            let said = split::assemble(command, job, &reply.object, desk)?;
+            reply.stderr.extend_from_slice(&said.map_err(|reason| only_here(&reason))?.stderr);
+            is_written = true;
+        }
+    }
+    if !is_written {
+        scratch::write_output(Path::new(job.output()), &reply.object, job.assembly_only())
+            .map_err(|e| unwritten(job.output(), &e))?;
+    }
+    Messages::new(source, reply).show();
+    Ok(status)
+}
+
+/// Looks who made an object, and warns if that does not keep it from being taken.
+pub fn other_compiler(
+    toolchain: &mut Toolchain,
+    object: &[u8],
+    desk: &mut Desk,
+    (job, host): (&Job, &Host),
+) -> Result<Option<HostFailure>, Stop> {
+    Ok(match toolchain.judge(object, desk)? {
+        Some((difference, true)) => Some(HostFailure::OtherCompiler(difference)),
+        Some((difference, false)) => {
+            log::warn!("{} compiled on {}: {difference}", printable(job.input()), host.spec);
+            None
+        }
+        None => None,
+    })
+}
+
+/// An output that came and cannot be written.
+pub fn unwritten(file: &OsStr, error: &io::Error) -> Attempt {
+    Attempt::Local(Undone::Unwritten(format!("cannot write {}: {error}", printable(file))))
+}
+
+/// For who wants to see what is sent; no reason to stop.
+fn keep(text: &[u8], job: &Job) {
+    match scratch::keep(text, job.language().preprocessed_extension()) {
+        Ok(path) => log::info!("the preprocessed source is kept in {} (DISTCC_SAVE_TEMPS)", path.display()),
+        Err(e) => log::warn!("cannot keep the preprocessed source (DISTCC_SAVE_TEMPS): {e}"),
+    }
+}
+
+/// Why this text can only be compiled here.
+fn unsendable(text: &[u8], job: &Job) -> Option<&'static str> {
+    if text.len() > limits::BODY as usize {
+        return Some("the preprocessed source is larger than a job can carry");
+    }
+    let asks_for_names =
+        || [&b"__builtin_FILE"[..], b"__builtin_source_location"].iter().any(|name| contains(text, name));
+    if job.maps_paths_of_builtins() && asks_for_names() {
+        return Some("clang maps the paths of __builtin_FILE only where it preprocesses itself");
+    }
+    reads_files(text).then_some("the assembler reads a file of this machine (.incbin or .include)")
+}
