@@ -479,7 +479,8 @@ fn compilers_are_allowed_by_pattern_and_listed_with_their_rule() {
     assert!(ask("mycc-1").contains("DOTO00000003OBJ"));
     assert!(ask("mycc-12").contains("is not allowed here"));
 
-    let path = format!("{}:{}:/usr/bin:/bin", workspace.path("servers").display(), closed.display());
+    let path =
+        format!("{}:/not-there:{}:/usr/bin:/bin", workspace.path("servers").display(), closed.display());
     let output = succeed(
         workspace
             .command(workspace.path("bin/distccd"))

@@ -2,12 +2,13 @@
 //!
 //! A name is allowed by an entry of a masquerade directory (whatever it is or points to: the name counts, as in stock),
 //! by a pattern (`--allow-compiler`), or by none (`--enable-tcp-insecure`); it is then looked up in the daemon's own PATH.
-//! With `--toolchain`, gcc's plain names stand for the compilers of a cross toolchain. A path from a client is accepted only when it leads to the very file that the allowed name leads to. A command list
-//! (`DISTCC_CMDLIST`) replaces all this.
+//! With `--toolchain`, gcc's plain names stand for the compilers of a cross toolchain. A path from a client is accepted only
+//! when it leads to the very file that the allowed name leads to. A command list (`DISTCC_CMDLIST`) replaces all this.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::ErrorKind::PermissionDenied;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -170,8 +171,9 @@ impl Compilers {
     /// Why no program of this name can be run by this process's user.
     fn why_not(&self, name: &OsStr) -> String {
         for candidate in compiler::candidates(name, &self.path) {
-            let closed =
-                candidate.ancestors().skip(1).find(|dir| fs::read_dir(dir).is_err() && !can_enter(dir));
+            // The topmost: those below it cannot be looked at either. One that is not there is not closed.
+            let denied = |dir: &Path| fs::read_dir(dir).is_err_and(|e| e.kind() == PermissionDenied);
+            let closed = candidate.ancestors().skip(1).filter(|dir| denied(dir) && !can_enter(dir)).last();
             if let Some(dir) = closed {
                 return format!(
                     "the user of this server cannot enter the directory {}; it needs: chmod o+x {0}",
