@@ -5,8 +5,8 @@
 #   test    build, and compilers of C++ and Objective-C, clang, the stock distcc,
 #           strace, file, ccache, busybox, OpenSSH, dropbear and Avahi (no server of theirs is started)
 #   demo    build, and a C++ compiler
-#   extra   clang, another gcc, cross compilers, qemu, cmake and ninja: for the tests that
-#           skip themselves without them
+#   extra   clang, another gcc, cross compilers, qemu, cmake, ninja, meson, autotools, makepkg, zsh, fish and
+#           logrotate: for the tests that skip themselves without them
 #
 # Without arguments: build. What is there already is left alone, and when all is
 # there nothing is run. What is missing is installed where that is possible
@@ -31,6 +31,7 @@ for group in "$@"; do
         test) want="$want rust gcc make g++ objc objc++ clang distcc distccd strace file ccache busybox ssh sshd dropbear dbclient ip dbus-daemon avahi-daemon avahi-browse" ;;
         demo) want="$want rust gcc make g++" ;;
         extra) want="$want clang gcc-11 arm-linux-gnueabihf-gcc cmake ninja"
+            want="$want meson autoconf automake makepkg bsdtar fakeroot zsh fish logrotate"
             want="$want arm-linux-gnueabihf-g++ aarch64-linux-gnu-gcc aarch64-linux-gnu-g++ qemu-arm-static" ;;
         *) usage ;;
     esac
@@ -70,7 +71,7 @@ missing() {
     for tool in $want; do
         case $tool in
             rust) continue ;;
-            distcc | distccd | sshd | dropbear | ip | avahi-daemon) has_stock "$tool" && continue ;;
+            distcc | distccd | sshd | dropbear | ip | avahi-daemon | logrotate) has_stock "$tool" && continue ;;
             objc) has_part cc1obj && continue ;;
             objc++) has_part cc1objplus && continue ;;
             *) has "$tool" && continue ;;
@@ -84,7 +85,7 @@ missing() {
             *-linux-gnu-g*) package="${tool##*-}-aarch64-linux-gnu libc6-dev-arm64-cross" ;; ninja) package=ninja-build ;;
             ssh) package=openssh-client ;; sshd) package=openssh-server ;;
             dropbear | dbclient) package=dropbear-bin ;; ip) package=iproute2 ;; dbus-daemon) package=dbus ;;
-            avahi-browse) package=avahi-utils ;; esac
+            avahi-browse) package=avahi-utils ;; bsdtar) package=libarchive-tools ;; esac
         lack="$lack $tool"
         case " $need " in *" $package "*) ;; *) need="$need $package" ;; esac
     done
