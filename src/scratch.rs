@@ -16,6 +16,17 @@ pub fn directory() -> PathBuf {
     env::var_os("TMPDIR").filter(|dir| !dir.is_empty()).map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
 }
 
+/// Makes `/tmp` where there is none, as in a root directory of nothing but a compiler. Only
+/// root can do that there; whoever cannot use it will say so.
+pub fn make_directory() {
+    let tmp = Path::new("/tmp");
+    if directory() == tmp && fs::create_dir(tmp).is_ok() {
+        log::info!("there was no /tmp; it has been made");
+        // Not by `mkdir` itself, which is subject to the umask.
+        let _ = fs::set_permissions(tmp, fs::Permissions::from_mode(0o1777));
+    }
+}
+
 /// A file without a name, gone when its last descriptor closes: in memory where the kernel can do that, else in
 /// [`directory`].
 pub fn anonymous_file(name: &CStr) -> io::Result<File> {

@@ -62,21 +62,6 @@ fn bash_completes_options() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "--allow-compiler\n--show-hosts\n");
 }
 
-/// Puts a program and the libraries it is linked with into `root`.
-fn put_program(root: &Path, program: &Path, to: &str) {
-    let copy = |from: &Path, to: PathBuf| {
-        fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::copy(from, to).unwrap();
-    };
-    copy(program, root.join(to));
-    let libraries = Command::new("ldd").arg(program).output().unwrap();
-    for word in String::from_utf8_lossy(&libraries.stdout).split_whitespace() {
-        if let Some(below) = word.strip_prefix('/') {
-            copy(Path::new(word), root.join(below));
-        }
-    }
-}
-
 /// A system of nothing but busybox, a compiler and what `install.sh` puts there: no `/proc`, no device but a file in the
 /// place of `/dev/null`. The script of SysV init starts the server, which serves, and stops it.
 #[test]

@@ -10,6 +10,8 @@ mod util;
 
 /// Command lines against the golden corpus and against a model of stock's own scan.
 mod args;
+/// One static file and a compiler, and nothing else.
+mod bare;
 /// Builds as people run them: CMake, Ninja, make in the style of Linux.
 mod build_tools;
 /// Single jobs of our client: results, failures, fallback.

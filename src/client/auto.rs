@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::include_server::{Compile, own};
 use crate::closure::Closure;
 use crate::compiler::{self, Start};
+use crate::sys::file;
 use crate::sys::lock::{Range, wait_lock};
 use crate::sys::process;
 use crate::topdir::{TopDir, own_socket};
@@ -83,7 +84,7 @@ fn run(port: &Path, lock: &Path) -> Result<io::Result<()>, Interrupted> {
         "-d0".as_ref(),
     ];
     let words: Vec<OsString> = words.map(OsStr::to_owned).to_vec();
-    let null = match File::options().read(true).write(true).open("/dev/null") {
+    let null = match file::null() {
         Ok(null) => null,
         Err(e) => return Ok(Err(e)),
     };

@@ -1,7 +1,7 @@
 //! Questions to the compiler of a command about itself. Each is asked once; `facts` keeps the answers.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -10,6 +10,7 @@ use super::preprocess::{Preprocessed, Running};
 use crate::facts::Entry;
 use crate::object::{self, Maker, Target};
 use crate::scratch::{self, PrivateDir};
+use crate::sys::file;
 use crate::topdir::TopDir;
 use crate::waiting::Interrupted;
 
@@ -117,7 +118,7 @@ impl<'a> Inquiry<'a> {
             Some(_) => &std::path::absolute(self.program).unwrap_or_else(|_| self.program.to_owned()),
             None => self.program,
         };
-        let Ok(null) = File::open("/dev/null") else { return Ok(None) };
+        let Ok(null) = file::null() else { return Ok(None) };
         let Ok(running) = Running::spawn(program, &argv, &environment, &null, cwd) else { return Ok(None) };
         Ok(running.finish()?.ok().and_then(Result::ok))
     }

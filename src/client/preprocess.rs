@@ -10,7 +10,7 @@ use super::command::CompileCommand;
 use crate::args::Job;
 use crate::compiler::{self, Start};
 use crate::scratch;
-use crate::sys::file::Contents;
+use crate::sys::file::{self, Contents};
 use crate::sys::process::{self, Pid, WaitStatus};
 use crate::sys::signal::Signal;
 use crate::waiting::{Interrupted, retry};
@@ -50,7 +50,7 @@ impl Running {
     /// Starts the preprocessor of `job`.
     pub fn start(command: &CompileCommand, job: &Job) -> io::Result<Running> {
         let program = command.program().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-        let null = File::open("/dev/null")?;
+        let null = file::null()?;
         Running::spawn(program, &argv(command, job), &command.environment(), &null, None)
     }
 

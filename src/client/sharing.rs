@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use crate::compiler::{self, Start};
 use crate::scratch;
-use crate::sys::file::Contents;
+use crate::sys::file::{self, Contents};
 use crate::sys::process::{self, WaitStatus};
 use crate::sys::user::effective_user;
 use crate::topdir::TopDir;
@@ -105,7 +105,7 @@ fn shares(program: &Path) -> Result<bool, Interrupted> {
 
 fn version_text(program: &Path) -> Result<io::Result<String>, Interrupted> {
     let ask = || -> io::Result<_> {
-        let null = fs::File::open("/dev/null")?;
+        let null = file::null()?;
         let answer = scratch::anonymous_file(c"distcc-ssh-version")?;
         let start = Start {
             stdio: [Some(null.as_fd()), Some(answer.as_fd()), Some(answer.as_fd())],

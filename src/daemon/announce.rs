@@ -143,7 +143,7 @@ impl Asked {
 
 /// One line of plain text from a compiler.
 fn ask(name: &str, path: &Path, option: &str, patience: Duration) -> io::Result<String> {
-    let null = File::options().read(true).write(true).open("/dev/null")?;
+    let null = file::null()?;
     let (answer, writer) = file::pipe()?;
     let start = Start {
         stdio: [Some(null.as_fd()), Some(writer.as_fd()), Some(null.as_fd())],

@@ -260,7 +260,7 @@ impl Compile {
         let stdin = match workplace.standard_input() {
             Some(source) => source,
             None => {
-                null = File::open("/dev/null")?;
+                null = file::null()?;
                 null.as_fd()
             }
         };

@@ -167,6 +167,7 @@ fn mode(options: &Options) -> Mode {
 }
 
 fn serve_one(options: &Options, policy: &Policy) -> Result<Ending, Failure> {
+    scratch::make_directory();
     drop_privileges(options)?;
     check_scratch()?;
     let io_failed = |e: io::Error| (ExitCode::IoError, format!("cannot serve standard input: {e}"));
@@ -195,6 +196,7 @@ fn serve_many(options: &Options, detach: bool, policy: &Policy) -> Result<Ending
     let pid_file = pid_file(options)?;
     // Before: a process that has changed its user may not write there. Workers and compilers inherit it.
     options.oom_score_adj.into_iter().for_each(adjust_oom_score);
+    scratch::make_directory();
     drop_privileges(options)?;
     check_scratch()?;
     if detach {

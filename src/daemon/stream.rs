@@ -65,7 +65,7 @@ impl fmt::Display for Peer {
 }
 
 impl Stream {
-    /// Takes standard input and output over, and puts `/dev/null` in their place.
+    /// Takes standard input and output over, and puts [`file::null`] in their place.
     pub fn from_standard_streams() -> io::Result<(Stream, Peer)> {
         let (input, output) = (file::duplicate(io::stdin().as_fd())?, file::duplicate(io::stdout().as_fd())?);
         file::close_standard_input_and_output()?;

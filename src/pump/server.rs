@@ -13,7 +13,7 @@ use crate::args;
 use crate::compiler::{self, Start};
 use crate::console;
 use crate::scratch::{self, PrivateDir};
-use crate::sys::file::pipe;
+use crate::sys::file::{self, pipe};
 use crate::sys::process::{self, Pid};
 use crate::sys::signal::{self, Signal};
 use crate::sys::user::effective_user;
@@ -51,7 +51,7 @@ impl Server {
             false => None,
         };
         let (read, write) = pipe().map_err(io_failed)?;
-        let null = File::open("/dev/null").map_err(io_failed)?;
+        let null = file::null().map_err(io_failed)?;
         let stdio = match &files {
             Some([out, err]) => [Some(null.as_fd()), Some(out.as_fd()), Some(err.as_fd())],
             None => [Some(read.as_fd()), None, None],

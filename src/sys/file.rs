@@ -334,7 +334,17 @@ pub fn inherited(number: RawFd) -> io::Result<File> {
     Ok(unsafe { File::from_raw_fd(copy) })
 }
 
-/// Replaces standard input, output and error by `/dev/null`, for a process that leaves its terminal.
+/// What is always empty and takes everything: `/dev/null`, or, on a system without devices, a file in memory.
+pub fn null() -> io::Result<File> {
+    File::options().read(true).write(true).open("/dev/null").or_else(|e| match e.kind() {
+        io::ErrorKind::NotFound => {
+            in_memory(c"null").map_err(|_| io::Error::new(e.kind(), format!("cannot open /dev/null: {e}")))
+        }
+        _ => Err(io::Error::new(e.kind(), format!("cannot open /dev/null: {e}"))),
+    })
+}
+
+/// Replaces standard input, output and error by [`null`], for a process that leaves its terminal.
 pub fn close_standard_streams() -> io::Result<()> {
     replace_by_null(0..=2)
 }
@@ -361,7 +371,7 @@ pub fn close_all_but_standard_streams() {
 }
 
 fn replace_by_null(fds: std::ops::RangeInclusive<libc::c_int>) -> io::Result<()> {
-    let null = File::options().read(true).write(true).open("/dev/null")?;
+    let null = null()?;
     for fd in fds {
         // SAFETY: dup2 on descriptors takes no memory; the standard ones are nobody's property in this program.
         cvt(unsafe { libc::dup2(null.as_raw_fd(), fd) })?;

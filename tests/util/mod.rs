@@ -442,3 +442,18 @@ pub fn field(pid: u32, file: &str, name: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|rest| rest.split_whitespace().next()).and_then(|number| number.parse().ok()).unwrap_or(0)
 }
+
+/// Puts a program and the libraries it is linked with into `root`.
+pub fn put_program(root: &Path, program: &Path, to: &str) {
+    let copy = |from: &Path, to: PathBuf| {
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(from, to).unwrap();
+    };
+    copy(program, root.join(to));
+    let libraries = Command::new("ldd").arg(program).output().unwrap();
+    for word in String::from_utf8_lossy(&libraries.stdout).split_whitespace() {
+        if let Some(below) = word.strip_prefix('/') {
+            copy(Path::new(word), root.join(below));
+        }
+    }
+}
