@@ -6,7 +6,6 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::process::ExitCode as ProcessExit;
 
 use crate::program::Ending;
 use crate::{client, daemon, include_server, lsdistcc, monitor, pump, symlinks};
@@ -56,9 +55,9 @@ fn contains(name: &[u8], part: &[u8]) -> bool {
 }
 
 /// Ends the process.
-pub fn end(ending: Ending) -> ProcessExit {
+pub fn end(ending: Ending) -> ! {
     match ending {
-        Ending::Code(code) => ProcessExit::from(code),
+        Ending::Code(code) => std::process::exit(code.into()),
         Ending::Signal(signal) => crate::sys::signal::die_of(signal),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::env;
 use std::ffi::{CStr, OsString};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -189,18 +189,19 @@ pub fn sweep(parent: &Path, is_left_over: impl Fn(&str) -> bool) {
 /// # Errors
 /// Also for a target that may not be written: compilers differ in what they do then, so the local one decides.
 pub fn write_output(target: &Path, contents: &[u8], in_place: bool) -> io::Result<()> {
-    let exists = fs::symlink_metadata(target).is_ok();
-    if exists && fs::metadata(target).is_ok() && !is_writable(target) {
-        return Err(io::ErrorKind::PermissionDenied.into());
-    }
-    let special = fs::metadata(target).is_ok_and(|metadata| {
+    let named = fs::symlink_metadata(target).ok();
+    let is_link = named.as_ref().is_some_and(Metadata::is_symlink);
+    let opened = if is_link { fs::metadata(target).ok() } else { named.clone() };
+    if let Some(metadata) = &opened {
+        if !is_writable(target) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         let kind = metadata.file_type();
-        kind.is_char_device() || kind.is_fifo() || kind.is_block_device() || kind.is_socket()
-    });
-    if special {
-        return OpenOptions::new().write(true).open(target)?.write_all(contents);
+        if kind.is_char_device() || kind.is_fifo() || kind.is_block_device() || kind.is_socket() {
+            return OpenOptions::new().write(true).open(target)?.write_all(contents);
+        }
     }
-    if exists && (in_place || fs::metadata(target).is_err()) {
+    if named.is_some() && (in_place || opened.is_none()) {
         return File::create(target)?.write_all(contents);
     }
     let mut name = OsString::from(format!(".distcc_{}_", std::process::id()));

@@ -140,9 +140,8 @@ fn same_directory(a: &Path, b: &Path) -> bool {
 /// The directory as compilers call it: `PWD` if that is right, since it may hold symbolic links.
 pub fn working_directory() -> PathBuf {
     let identity = |path: &Path| path.metadata().map(|metadata| (metadata.dev(), metadata.ino())).ok();
-    let logical = env::var_os("PWD").map(PathBuf::from).filter(|path| {
-        path.is_absolute() && identity(path).is_some() && identity(path) == identity(Path::new("."))
-    });
+    let is_here = |path: &Path| identity(path).is_some_and(|it| identity(Path::new(".")) == Some(it));
+    let logical = env::var_os("PWD").map(PathBuf::from).filter(|path| path.is_absolute() && is_here(path));
     logical.unwrap_or_else(|| env::current_dir().unwrap_or_default())
 }
 

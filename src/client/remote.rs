@@ -130,6 +130,10 @@ const SHORT_WAIT: Duration = Duration::from_secs(1);
 /// until all is sent.
 const EARLY_ANSWER: usize = 1 << 20;
 
+/// Bytes that are received at a time. Most replies fit into the first, whose pages cost more than a call.
+const RECEIVED_FIRST: usize = 16 * 1024;
+const RECEIVED: usize = 64 * 1024;
+
 /// A connection being made, or made.
 #[derive(Debug)]
 pub struct Connection {
@@ -230,10 +234,15 @@ impl Connection {
     pub fn receive(&mut self, version: Version, begun: impl FnOnce()) -> Result<Reply, Failure> {
         let mut reply = Reply::default();
         let mut decoder = Decoder::new(version);
-        let mut buffer = std::mem::take(&mut self.early);
-        let mut count = buffer.len();
-        buffer.resize(count.max(64 * 1024), 0);
+        let early = std::mem::take(&mut self.early);
+        let mut count = early.len();
+        let mut buffer = vec![0; count.max(RECEIVED_FIRST)];
+        buffer[..count].copy_from_slice(&early);
         let mut begun = Some(begun);
+        if count == 0 {
+            // A compiler takes its time: reading at once would be in vain.
+            self.wait(true, false)?;
+        }
         loop {
             if count == 0 {
                 count = match self.link.read(&mut buffer) {
@@ -259,6 +268,9 @@ impl Connection {
                     self.link.end();
                     return Ok(reply);
                 }
+            }
+            if count == buffer.len() && count < RECEIVED {
+                buffer.resize(RECEIVED, 0);
             }
             count = 0;
         }

@@ -12,7 +12,7 @@ use crate::compiler::{self, Start};
 use crate::console;
 use crate::program::{self, Ending};
 use crate::sys::process::{self, Pid, WaitStatus, is_executable};
-use crate::sys::signal;
+use crate::sys::{signal, start};
 
 mod hosts;
 mod server;
@@ -255,7 +255,7 @@ fn location() -> Result<PathBuf, String> {
 }
 
 fn own_directory() -> PathBuf {
-    let name = env::args_os().next().unwrap_or_default();
+    let name = start::arguments().first().cloned().unwrap_or_default();
     let path = compiler::find(&name, &env::var_os("PATH").unwrap_or_default());
     let path = path.unwrap_or_else(|| env::current_exe().unwrap_or_default());
     let directory = path.parent().unwrap_or(Path::new(".")).to_owned();

@@ -1,6 +1,6 @@
 //! The kernel, in our own types. Every libc call and every `unsafe` block of the tree is below this module.
 //!
-//! What it supplies: children and their end (`process`), signals (`signal`), descriptors, anonymous files and
+//! What it supplies: the first steps (`start`), children and their end (`process`), signals (`signal`), descriptors, anonymous files and
 //! their mappings (`file`), streams into files (`splice`), steps below
 //! a directory (`dir`), locks (`lock`), users and privileges (`user`),
 //! what a monitor needs (`watch`, `terminal`). Sockets come from `std` and `mio`, and `socket` sets up what these
@@ -18,6 +18,7 @@ pub mod process;
 pub mod signal;
 pub mod socket;
 pub mod splice;
+pub mod start;
 pub mod terminal;
 pub mod user;
 pub mod watch;
