@@ -51,7 +51,7 @@ mod stats_server;
 pub mod stream;
 mod supervisor;
 mod toolchain;
-mod tree;
+pub mod tree;
 mod worker;
 mod workplace;
 

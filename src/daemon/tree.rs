@@ -69,7 +69,12 @@ impl From<io::Error> for Trouble {
 impl Tree {
     /// Makes a root of its own, and in it the directory where the compiler is to run.
     pub fn new(cwd: &Rooted) -> io::Result<Tree> {
-        let dir = PrivateDir::new(&scratch::directory(), &workplace::prefix(Pid::current()))?;
+        Tree::in_directory(&scratch::directory(), cwd)
+    }
+
+    /// The same in this directory.
+    pub fn in_directory(parent: &Path, cwd: &Rooted) -> io::Result<Tree> {
+        let dir = PrivateDir::new(parent, &workplace::prefix(Pid::current()))?;
         let mut tree = Tree {
             cwd: below(dir.path(), cwd.as_bytes()),
             root: Dir::open(dir.path())?,

@@ -1,27 +1,30 @@
 //! What must hold for any bytes. The fuzz targets look for bytes for which it does not; a test on stable Rust
 //! replays the corpus.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use distcc::args::{Root, Verdict, check, check_in, scan};
 use distcc::daemon::access::Access;
 use distcc::daemon::cmdlist::CommandList;
 use distcc::daemon::http::{Head, MAX_HEAD, Page, answer};
+use distcc::daemon::tree::Tree;
 use distcc::include::lone::{Outcome, directives, outcomes};
 use distcc::object::{Agreement, Maker, compare, read_assembly, read_elf};
+use distcc::scratch::PrivateDir;
 use distcc::wire::lzo::{Encoder, Error, decompress, decompress_in_pieces, max_compressed_len};
 use distcc::wire::path::{Rooted, Target};
-use distcc::wire::{Version, include, reply, request as wire};
+use distcc::wire::{Version, bodies, include, reply, request as wire};
 
 /// Holds, or panics.
 pub type Property = fn(&[u8]);
 
 /// Lists the properties with their names, which are those of the corpus folders.
-pub const ALL: [(&str, Property); 18] = [
+pub const ALL: [(&str, Property); 20] = [
     ("allow", allow),
     ("command_line", command_line),
     ("command_list", command_list),
@@ -29,10 +32,12 @@ pub const ALL: [(&str, Property); 18] = [
     ("dns", dns),
     ("hosts", hosts),
     ("http", http),
+    ("include_bodies", include_bodies),
     ("include_condition", include_condition),
     ("include_expansion", include_expansion),
     ("include_lexer", include_lexer),
     ("include_server", include_server),
+    ("job_tree", job_tree),
     ("lzo_decode", lzo_decode),
     ("lzo_round_trip", lzo_round_trip),
     ("object", object),
@@ -290,40 +295,145 @@ pub fn command_line(bytes: &[u8]) {
 
 /// What an include server says, and what it is asked, mean the same however they are cut.
 pub fn include_server(bytes: &[u8]) {
-    fn pieces(bytes: &[u8]) -> [Vec<&[u8]>; 2] {
-        [vec![bytes], bytes.chunks(1).collect()]
-    }
-    let [question, cut] = pieces(bytes).map(|pieces| {
-        let mut decoder = include::QuestionDecoder::new();
-        for mut piece in pieces {
-            match decoder.take(&mut piece) {
-                Ok(None) => {}
-                result => return result.map_err(|e| std::mem::discriminant(&e)),
-            }
-        }
-        Ok(None)
-    });
-    assert_eq!(question, cut);
+    let question = read(bytes, include::QuestionDecoder::new, include::QuestionDecoder::take);
     if let Ok(Some(question)) = question {
         let mut again = Vec::new();
         include::encode_question(&question.directory, &question.argv, &mut again);
         assert_eq!(include::QuestionDecoder::new().take(&mut &again[..]), Ok(Some(question)));
     }
-    let [answer, cut] = pieces(bytes).map(|pieces| {
-        let mut decoder = include::AnswerDecoder::new();
-        for mut piece in pieces {
-            match decoder.take(&mut piece) {
-                Ok(None) => {}
-                result => return result.map_err(|e| std::mem::discriminant(&e)),
-            }
-        }
-        Ok(None)
-    });
-    assert_eq!(answer, cut);
+    let answer = read(bytes, include::AnswerDecoder::new, include::AnswerDecoder::take);
     if let Ok(Some(paths)) = answer {
         let mut again = Vec::new();
         include::encode_answer(&paths, &mut again);
         assert_eq!(include::AnswerDecoder::new().take(&mut &again[..]), Ok(Some(paths)));
+    }
+}
+
+/// The same for what our own client and our own include server say to each other.
+pub fn include_bodies(bytes: &[u8]) {
+    let inquiry = read(bytes, bodies::InquiryDecoder::default, bodies::InquiryDecoder::take);
+    if let Ok(Some(inquiry)) = inquiry {
+        let bodies::Inquiry { context, question } = &inquiry;
+        let mut again = Vec::new();
+        bodies::encode_inquiry(context, &question.directory, &question.argv, &mut again);
+        assert_eq!(bodies::InquiryDecoder::default().take(&mut &again[..]), Ok(Some(inquiry)));
+    }
+    let answer = read(bytes, bodies::AnswerDecoder::default, bodies::AnswerDecoder::take);
+    if let Ok(Some(answer)) = answer {
+        let mut again = Vec::new();
+        bodies::encode_answer(&answer, &mut again);
+        let read_again = bodies::AnswerDecoder::default().take(&mut &again[..]).unwrap().unwrap();
+        match (&answer, &read_again) {
+            // Bytes that are no UTF-8 become characters of three, and a reason is cut where it is too long.
+            (Err(reason), Err(again)) => assert!(reason.starts_with(again.as_str())),
+            _ => assert_eq!(read_again, answer),
+        }
+    }
+}
+
+/// What a decoder makes of `bytes`, whole and byte by byte; the value once it is complete.
+fn read<D, T: PartialEq + std::fmt::Debug>(
+    bytes: &[u8],
+    new: impl Fn() -> D,
+    take: impl Fn(&mut D, &mut &[u8]) -> Result<Option<T>, distcc::wire::Error>,
+) -> Result<Option<T>, Kind> {
+    let read = |size: usize| {
+        let mut decoder = new();
+        for mut piece in bytes.chunks(size) {
+            if let Some(value) = take(&mut decoder, &mut piece).map_err(|e| std::mem::discriminant(&e))? {
+                return Ok(Some(value));
+            }
+        }
+        Ok(None)
+    };
+    let whole = read(bytes.len().max(1));
+    assert_eq!(read(1), whole);
+    whole
+}
+
+/// A job with files and links, one a line behind the line with its directory: `F` and a path, or `L`, a path, a null byte
+/// and where the link leads. A byte 1 stands for a directory of the server's, which such a job must not change, with one
+/// of headers in it. Whatever comes, there is nothing new but below the job's root; and all that its links lead to
+/// is there, or in the server's own directory of headers that has the link's name.
+pub fn job_tree(bytes: &[u8]) {
+    const KEPT: &[u8] = b"kept";
+    let sandbox = PrivateDir::new(&std::env::temp_dir(), "distcc-fuzz-").unwrap();
+    let servers = fs::canonicalize(sandbox.path()).unwrap();
+    fs::create_dir(servers.join("include")).unwrap();
+    fs::write(servers.join("include/h.h"), KEPT).unwrap();
+
+    let text = bytes.split(|byte| *byte == 1).collect::<Vec<_>>().join(servers.as_os_str().as_bytes());
+    let mut lines = text.split(|byte| *byte == b'\n');
+    let directory = lines.next().unwrap_or_default();
+    let entries: Vec<&[u8]> = lines.take(50).filter(|line| !line.is_empty()).collect();
+    let mut request = Vec::new();
+    wire::encode_pump_head(directory, &["gcc"], entries.len() as u32, &mut request);
+    for entry in entries {
+        let mut parts = entry[1..].splitn(2, |byte| *byte == 0);
+        let (name, target) = (parts.next().unwrap_or_default(), parts.next());
+        match target {
+            Some(target) if entry[0] == b'L' => wire::encode_link(name, target, &mut request),
+            _ => {
+                let body = b"\x15evil\x11\0\0";
+                wire::encode_file(name, body.len() as u32, &mut request);
+                request.extend_from_slice(body);
+            }
+        }
+    }
+    make_tree(&servers, &request);
+    let left: Vec<_> = fs::read_dir(&servers).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["include"]);
+    let left: Vec<_> = fs::read_dir(servers.join("include")).unwrap().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert_eq!(fs::read(servers.join("include/h.h")).unwrap(), KEPT);
+}
+
+/// What a worker does with a request, up to its end or the first thing wrong with it; and what has become of it then.
+fn make_tree(servers: &Path, request: &[u8]) {
+    let (mut decoder, mut input) = (wire::Decoder::new(), request);
+    let (mut tree, mut buffer, mut systems) = (None, Vec::new(), Vec::new());
+    while let Ok(Some(event)) = decoder.next(&mut input) {
+        if let wire::Event::Directory(directory) = &event {
+            // Together the names may be longer than any path.
+            tree = Tree::in_directory(servers, directory).ok();
+        }
+        let Some(tree) = &mut tree else { continue };
+        let done = match event {
+            wire::Event::FileStart(name, len) => tree.file(name, len).is_ok(),
+            wire::Event::File(bytes) => tree.bytes(bytes, true, &mut buffer).is_ok(),
+            wire::Event::FileEnd => tree.end(&mut buffer).is_ok(),
+            wire::Event::Link(name, target) => {
+                if target == Target::System {
+                    systems.push(Path::new("/").join(OsStr::from_bytes(name.as_bytes())));
+                }
+                tree.link(&name, &target).is_ok()
+            }
+            _ => true,
+        };
+        if !done {
+            break;
+        }
+    }
+    if let Some(tree) = tree {
+        assert!(tree.path().starts_with(servers));
+        // A system's directory may itself be a link.
+        systems.extend(systems.clone().iter().filter_map(|system| fs::canonicalize(system).ok()));
+        assert_inside(tree.path(), tree.path(), &systems);
+    }
+}
+
+fn assert_inside(directory: &Path, root: &Path, systems: &[PathBuf]) {
+    // A path of the job's may be too long for one call.
+    for entry in fs::read_dir(directory).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+        if metadata.is_dir() {
+            assert_inside(&path, root, systems);
+        } else if metadata.is_symlink() {
+            let Ok(real) = fs::canonicalize(&path) else { continue };
+            let is_inside = real.starts_with(root) || systems.iter().any(|system| real.starts_with(system));
+            assert!(is_inside, "{} leads to {}", path.display(), real.display());
+        }
     }
 }
 
