@@ -3,7 +3,7 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 
-.PHONY: all build demo test lint fuzz attack bench bench-daemon bench-client bench-include static dist install clean
+.PHONY: all build demo demo-pump test lint fuzz attack bench bench-daemon bench-client bench-include static dist install clean
 
 all: build
 
@@ -17,6 +17,12 @@ demo:
 	sh tests/setup.sh demo
 	$(CARGO) build --release --locked
 	sh tests/demo.sh target/release/distcc target/demo
+
+# The same two projects in pump mode: what is sent and what it costs here, beside plain mode
+demo-pump:
+	sh tests/setup.sh demo
+	$(CARGO) build --release --locked
+	bash tests/demo-pump.sh target/release/distcc target/demo
 
 # All tests: units, real processes, interoperability with stock distcc, real projects
 test:

@@ -4,14 +4,14 @@ use std::path::Path;
 use crate::util::*;
 
 /// Every command of the README runs: its `sh` blocks one after the other in a new directory, with only the
-/// port replaced, and `make install` into that directory. `make demo` and `make test`, its two indented
+/// port replaced, and `make install` into that directory. `make demo`, `make demo-pump` and `make test`, its indented
 /// commands, are what CI runs.
 #[test]
 fn every_command_of_the_readme_runs() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let readme = fs::read_to_string(root.join("README.md")).unwrap();
     let indented: Vec<&str> = readme.lines().filter_map(|line| line.strip_prefix("    ")).collect();
-    assert_eq!(indented, ["make demo", "make test"]);
+    assert_eq!(indented, ["make demo", "make demo-pump", "make test"]);
     let blocks: Vec<&str> =
         readme.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     assert!(blocks.len() >= 6);

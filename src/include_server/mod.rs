@@ -118,11 +118,14 @@ fn run(options: &Options) -> Result<(), String> {
     let result = serve([Some(port), own], &mut service, &limits, &signals);
     if options.statistics {
         let counts = &service.counts;
+        let usage = process::usage();
         let _ = console::out(format_args!(
-            "include_server: {} compiles covered, {} not, in {:.1} s\n",
+            "include_server: {} compiles covered, {} not, in {:.1} s; took {:.2} s of a processor and {:.1} MiB of memory\n",
             counts.covered,
             counts.refused,
-            began.elapsed().as_secs_f64()
+            began.elapsed().as_secs_f64(),
+            usage.cpu.as_secs_f64(),
+            usage.peak_memory as f64 / 1024.0
         ));
     }
     result.map_err(|e| format!("cannot wait for clients: {e}"))

@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::time::Duration;
 
 use super::cvt;
 use super::signal::{self, AllBlocked, Signal};
@@ -358,6 +359,25 @@ pub fn return_freed_memory() {
 /// Blocks up to this size, and so much free memory at the end of the heap, are kept.
 #[cfg(target_env = "gnu")]
 const KEPT_BLOCK: libc::c_int = 16 << 20;
+
+/// What this process has used so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Of processors, the kernel's work for it included; without its children.
+    pub cpu: Duration,
+    /// The most memory that it had at once, in KiB.
+    pub peak_memory: u64,
+}
+
+/// Asks the kernel.
+pub fn usage() -> Usage {
+    // SAFETY: the structure is made of integers, for which zeros are good values.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: `usage` lives through the call, which cannot fail for this process.
+    unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) };
+    let time = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
+    Usage { cpu: time(usage.ru_utime) + time(usage.ru_stime), peak_memory: usage.ru_maxrss as u64 }
+}
 
 /// Microseconds of the clock that never goes back, as a service manager wants them.
 pub fn monotonic_micros() -> u64 {
