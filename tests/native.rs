@@ -160,3 +160,76 @@ fn the_compiler_is_asked_once() {
     assert_eq!(asked(), 3);
     assert!(Path::new(&workspace.work().join("a.i")).exists());
 }
+
+/// Boards, by what the kernel says of their processors, and what gcc and clang call these. (An i.MX8 is a Pi 3 with
+/// encryption.)
+const BOARDS: [(&str, &str, &str, &str, &str); 3] = [
+    ("Raspberry Pi 4", "fp asimd evtstrm crc32 cpuid", "0xd08", "-mcpu=cortex-a72", "-mcpu=cortex-a72"),
+    (
+        "i.MX8",
+        "fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid",
+        "0xd03",
+        "-mcpu=cortex-a53+crypto",
+        "-mcpu=cortex-a53",
+    ),
+    (
+        "Ampere Altra",
+        "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp ssbs",
+        "0xd0c",
+        "-mcpu=ares+crypto+ssbs+noprofile",
+        "-mcpu=neoverse-n1",
+    ),
+];
+
+/// Debian's own gcc and clang for ARM, under qemu, on processors that are told by their `/proc/cpuinfo`: the object is the
+/// one that they make by themselves, and comes from a cross compiler.
+#[test]
+fn a_boards_own_compilers_distribute_their_native() {
+    let compilers = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/arm64");
+    let is_there = compilers.join("complete").exists();
+    assert!(
+        is_there || std::env::var_os("CI").is_none(),
+        "no compilers of a board: run tests/setup.sh extra"
+    );
+    if !is_there || !tool("qemu-aarch64-static") || !tool("aarch64-linux-gnu-gcc") || !tool("clang") {
+        eprintln!("SKIPPED: no compilers of a board; run tests/setup.sh extra");
+        return;
+    }
+    for (board, features, part, of_gcc, of_clang) in BOARDS {
+        let workspace = Workspace::new("board");
+        workspace.write("a.c", SOURCE);
+        let root = workspace.path("root");
+        fs::create_dir_all(root.join("proc")).unwrap();
+        for name in ["etc", "lib", "usr"] {
+            std::os::unix::fs::symlink(compilers.join("root").join(name), root.join(name)).unwrap();
+        }
+        let cpuinfo = format!(
+            "processor\t: 0\nBogoMIPS\t: 108.00\nFeatures\t: {features}\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: {part}\nCPU revision\t: 3\n\n"
+        );
+        fs::write(root.join("proc/cpuinfo"), cpuinfo).unwrap();
+        for name in ["gcc", "clang"] {
+            let real = fs::canonicalize(compilers.join(name)).unwrap();
+            let (root, real) = (root.display(), real.display());
+            let script = format!("#!/bin/sh\nexec /usr/bin/qemu-aarch64-static -L {root} {real} \"$@\"\n");
+            workspace.script(&format!("board/{name}"), &script);
+        }
+        let path = format!("{}:/usr/bin:/bin", workspace.path("board").display());
+        let cross = Daemon::ours(&workspace, &["--toolchain", "aarch64-linux-gnu-=/usr/bin"]);
+        let plain = Daemon::ours(&workspace, &[]);
+        for (compiler, daemon, word) in [("gcc", &cross, of_gcc), ("clang", &plain, of_clang)] {
+            let words = [compiler, "-mcpu=native", "-O3", "-fno-ident", "-c", "a.c", "-o"];
+            let real = workspace.path("board").join(compiler);
+            succeed(workspace.command(real).env("PATH", &path).args(&words[1..]).arg("expected"));
+            let mut client = workspace.distcc(&daemon.host());
+            client.env("PATH", &path).env("DISTCC_FALLBACK", "0").args(words).arg("made");
+            assert_eq!(stderr(&succeed(&mut client)), "", "{board}, {compiler}");
+            let read = |name: &str| fs::read(workspace.work().join(name)).unwrap();
+            assert!(read("made") == read("expected"), "{board}, {compiler}: the objects differ");
+            daemon.wait_for_jobs("COMPILE_OK", 1);
+            let mut client = workspace.distcc("127.0.0.1");
+            client.env("PATH", &path).arg("--explain").args(words).arg("made");
+            let text = String::from_utf8(succeed(&mut client).stdout).unwrap();
+            assert!(text.contains(&format!(" {word} ")), "{board}, {compiler}: {text}");
+        }
+    }
+}

@@ -6,7 +6,8 @@
 #           strace, file, ccache, busybox, OpenSSH, dropbear and Avahi (no server of theirs is started)
 #   demo    build, and a C++ compiler
 #   extra   clang, another gcc, cross compilers, qemu, cmake, ninja, meson, autotools, makepkg, zsh, fish and
-#           logrotate: for the tests that skip themselves without them
+#           logrotate, and compilers of an ARM board unpacked below target: for the tests that skip
+#           themselves without them
 #
 # Without arguments: build. What is there already is left alone, and when all is
 # there nothing is run. What is missing is installed where that is possible
@@ -110,8 +111,16 @@ case " $want " in
         ;;
 esac
 
+# What stands in the project's directory and not in the system's.
+finish() {
+    case " $want " in *" qemu-arm-static "*) ;; *) exit 0 ;; esac
+    has apt-get && has dpkg-deb || exit 0
+    sh "${0%/*}/arm64.sh" "${0%/*}/../target/arm64"
+    exit 0
+}
+
 missing
-[ -n "$need" ] || exit 0
+[ -n "$need" ] || finish
 
 # $need is split into words on purpose from here on.
 if ! has apt-get; then
@@ -178,3 +187,4 @@ if [ -n "$need" ]; then
     echo "setup.sh: still missing after installing: $lack" >&2
     exit 1
 fi
+finish
