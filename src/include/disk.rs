@@ -38,6 +38,12 @@ pub struct Stamp {
     pub kind: Kind,
 }
 
+impl Stamp {
+    /// That of nothing at all.
+    pub const NOTHING: Stamp =
+        Stamp { identity: (0, 0), len: 0, modified: (0, 0), changed: (0, 0), kind: Kind::Null };
+}
+
 /// What is at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -273,6 +279,27 @@ impl Disk {
     fn now(&mut self) -> (Instant, SystemTime) {
         *self.now.get_or_insert_with(|| (Instant::now(), SystemTime::now()))
     }
+}
+
+/// The same absolute path without `.` and empty names between others: one path for one thing, so that it is looked
+/// at once. What stands at the end stays, for it may ask for a directory.
+pub fn without_dots(path: Vec<u8>) -> Vec<u8> {
+    if !path.windows(2).any(|two| two == b"//" || two == b"/.") {
+        return path;
+    }
+    let mut short = Vec::with_capacity(path.len());
+    let mut parts = path.split(|&byte| byte == b'/').peekable();
+    while let Some(part) = parts.next() {
+        let between = !short.is_empty() && parts.peek().is_some();
+        if between && matches!(part, b"" | b".") {
+            continue;
+        }
+        short.extend_from_slice(part);
+        if parts.peek().is_some() {
+            short.push(b'/');
+        }
+    }
+    short
 }
 
 /// Looks at a path, through links.

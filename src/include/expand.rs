@@ -1,14 +1,14 @@
 //! Macro expansion, token by token, as compilers do it: a stack of what is still to be read, on which a macro
 //! is disabled while its own expansion is being read.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::ask::Question;
-use super::directive::{Macro, Parameters};
+use super::hash::Set;
 use super::lex;
-use super::store::Store;
+use super::pool::{Macro, MacroRef, Parameters, Pool};
 use super::symbol::{Symbol, Symbols, known};
-use super::table::{MacroRef, State, Table};
+use super::table::{State, Table};
 use super::token::{Kind, Token};
 
 /// Why an expansion cannot go on.
@@ -26,12 +26,43 @@ pub enum Stop {
     TooLarge,
 }
 
+/// What an expansion has looked at.
+#[derive(Default)]
+pub struct Reads {
+    /// Macros, each with what it was. Useless if `placed`.
+    pub macros: Vec<(Symbol, State)>,
+    /// It depends on more than macros: on where it stands, on what is there on the disk, or simply on too much.
+    pub placed: bool,
+}
+
+/// Macros, beyond which it does not pay to remember what was looked at.
+const MOST_READS: usize = 64;
+
+impl Reads {
+    /// Nothing yet.
+    pub fn clear(&mut self) {
+        self.macros.clear();
+        self.placed = false;
+    }
+
+    fn note(&mut self, name: Symbol, state: State) {
+        if self.placed || self.macros.contains(&(name, state)) {
+            return;
+        }
+        if self.macros.len() == MOST_READS {
+            self.placed = true;
+        } else {
+            self.macros.push((name, state));
+        }
+    }
+}
+
 /// What an expansion depends on.
 pub struct Surroundings<'a> {
     /// The macros.
     pub table: &'a Table,
     /// Their definitions.
-    pub store: &'a Store,
+    pub pool: &'a Pool,
     /// Spellings.
     pub symbols: &'a mut Symbols,
     /// For macros that may be several: which one they are taken for.
@@ -50,6 +81,17 @@ pub struct Surroundings<'a> {
     pub clang: bool,
     /// Assertions have been made, so the compiler's answers about them no longer hold.
     pub asserted: bool,
+    /// What of all this was looked at.
+    pub reads: &'a mut Reads,
+}
+
+impl Surroundings<'_> {
+    /// What a name stands for.
+    pub fn look_up(&mut self, name: Symbol) -> State {
+        let state = self.table.state(name);
+        self.reads.note(name, state);
+        state
+    }
 }
 
 /// Tokens that one expansion may produce.
@@ -84,7 +126,7 @@ pub struct Expander<'s, 'a> {
     /// What it all depends on.
     pub around: &'s mut Surroundings<'a>,
     stack: Vec<Context<'a>>,
-    disabled: HashSet<Symbol>,
+    disabled: Set<Symbol>,
     produced: usize,
     depth: usize,
 }
@@ -108,7 +150,7 @@ impl<'s, 'a> Expander<'s, 'a> {
 
     fn over(around: &'s mut Surroundings<'a>, tokens: Tokens<'a>) -> Expander<'s, 'a> {
         let input = Context { tokens, at: 0, of: None };
-        Expander { around, stack: vec![input], disabled: HashSet::new(), produced: 0, depth: 0 }
+        Expander { around, stack: vec![input], disabled: Set::default(), produced: 0, depth: 0 }
     }
 
     /// Everything, expanded.
@@ -137,7 +179,10 @@ impl<'s, 'a> Expander<'s, 'a> {
             if let Some(&token) = context.tokens.slice().get(context.at) {
                 context.at += 1;
                 let mut token = token;
-                if token.kind == Kind::Name && self.disabled.contains(&token.spelling) {
+                if token.kind == Kind::Name
+                    && !self.disabled.is_empty()
+                    && self.disabled.contains(&token.spelling)
+                {
                     token.painted = true;
                 }
                 return Some(token);
@@ -169,8 +214,8 @@ impl<'s, 'a> Expander<'s, 'a> {
     }
 
     /// What a name stands for, in the world of our choices.
-    pub fn state(&self, name: Symbol) -> Result<State, Stop> {
-        match self.around.table.state(name) {
+    pub fn state(&mut self, name: Symbol) -> Result<State, Stop> {
+        match self.around.look_up(name) {
             State::Maybe => self.around.choices.get(&name).copied().ok_or(Stop::Choose(name)),
             State::Forgotten => Err(Stop::Unknown),
             state => Ok(state),
@@ -178,6 +223,7 @@ impl<'s, 'a> Expander<'s, 'a> {
     }
 
     fn builtin(&mut self, token: Token) -> Token {
+        self.around.reads.placed = true;
         let text = match token.spelling {
             known::FILE => string(self.around.file),
             known::BASE_FILE => string(self.around.base_file),
@@ -199,13 +245,14 @@ impl<'s, 'a> Expander<'s, 'a> {
 
     /// Begins to read a macro's expansion; says whether it is one here.
     fn enter(&mut self, token: Token, at: MacroRef, floor: usize) -> Result<bool, Stop> {
-        let store: &'a Store = self.around.store;
-        let definition: &'a Macro = store.definition(at);
+        let pool: &'a Pool = self.around.pool;
+        let definition: &'a Macro = pool.definition(at);
+        let body = pool.tokens(definition.body);
         let tokens = match &definition.parameters {
-            None if definition.body.iter().any(|token| token.is(known::PASTE)) => {
-                Tokens::Own(self.substitute(definition, &definition.body, &mut [], false)?)
+            None if body.iter().any(|token| token.is(known::PASTE)) => {
+                Tokens::Own(self.substitute(definition, body, &mut [], false)?)
             }
-            None => Tokens::Body(&definition.body),
+            None => Tokens::Body(body),
             Some(parameters) => {
                 if !self.next_is_open(floor) {
                     return Ok(false);
@@ -214,7 +261,7 @@ impl<'s, 'a> Expander<'s, 'a> {
                     // Too few or too many, or no end: an error to the compiler.
                     return Err(Stop::Unknown);
                 };
-                Tokens::Own(self.substitute(definition, &definition.body, &mut arguments, omitted)?)
+                Tokens::Own(self.substitute(definition, body, &mut arguments, omitted)?)
             }
         };
         self.count(tokens.slice().len() + 1)?;

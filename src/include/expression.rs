@@ -17,6 +17,18 @@ pub enum Truth {
     Unknown,
 }
 
+impl std::ops::Not for Truth {
+    type Output = Truth;
+
+    fn not(self) -> Truth {
+        match self {
+            Truth::True => Truth::False,
+            Truth::False => Truth::True,
+            Truth::Unknown => Truth::Unknown,
+        }
+    }
+}
+
 /// An integer as `#if` knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Value {
@@ -171,7 +183,7 @@ impl Parser<'_, '_, '_> {
         let value = match self.operator()? {
             Some(known::NOT) => {
                 self.take()?;
-                Value::of(not(self.unary()?.truth()))
+                Value::of(!self.unary()?.truth())
             }
             Some(known::COMPLEMENT) => {
                 self.take()?;
@@ -225,13 +237,10 @@ impl Parser<'_, '_, '_> {
             known::HAS_INCLUDE | known::HAS_INCLUDE_NEXT | known::HAS_EMBED => self.has_include(name),
             _ if ask::is_question(name) => {
                 let argument = self.parenthesised()?;
-                let is_macro = |token: &Token| {
-                    token
-                        .name()
-                        .is_some_and(|name| self.expander.around.table.state(name) != State::Undefined)
-                };
-                if argument.iter().any(is_macro) {
-                    return Ok(Value::UNKNOWN);
+                for name in argument.iter().filter_map(Token::name) {
+                    if self.expander.around.look_up(name) != State::Undefined {
+                        return Ok(Value::UNKNOWN);
+                    }
                 }
                 let answer = self.answer(name, argument)?;
                 Ok(answer.map_or(Value::UNKNOWN, Value::signed))
@@ -242,6 +251,7 @@ impl Parser<'_, '_, '_> {
 
     /// `# predicate ( answer )`.
     fn assertion(&mut self) -> Result<Value> {
+        self.expander.around.reads.placed = true;
         let mut tokens = vec![self.expander.raw().ok_or(Fault::Malformed)?];
         let Some(open) = self.expander.raw() else { return Ok(Value::UNKNOWN) };
         if !open.is(known::OPEN) {
@@ -302,6 +312,7 @@ impl Parser<'_, '_, '_> {
     }
 
     fn has_include(&mut self, which: Symbol) -> Result<Value> {
+        self.expander.around.reads.placed = true;
         let tokens = self.parenthesised()?;
         let tokens = match tokens.first() {
             Some(token) if matches!(token.kind, Kind::Header | Kind::String) => tokens,
@@ -352,14 +363,6 @@ pub fn header_name(tokens: &[Token], symbols: &Symbols, clang: bool) -> Option<V
         name.extend_from_slice(symbols.spelling(token.spelling));
     }
     None
-}
-
-fn not(truth: Truth) -> Truth {
-    match truth {
-        Truth::True => Truth::False,
-        Truth::False => Truth::True,
-        Truth::Unknown => Truth::Unknown,
-    }
 }
 
 /// How tightly a binary operator binds.

@@ -21,6 +21,16 @@ impl Quick {
     }
 }
 
+/// The hash of bytes; another one for each `salt`.
+pub fn of_bytes(bytes: &[u8], salt: u64) -> u64 {
+    let mut hasher = Quick(salt);
+    // Zero is the one state that forgets: the first word is none.
+    hasher.mix(!salt);
+    hasher.write(bytes);
+    hasher.mix(bytes.len() as u64);
+    hasher.0
+}
+
 impl Hasher for Quick {
     fn write(&mut self, bytes: &[u8]) {
         let mut words = bytes.chunks_exact(8);

@@ -93,13 +93,10 @@ fn measure(rest: &[u8]) -> (Kind, usize) {
     match first {
         b'"' => literal(rest, 0, Kind::String),
         b'\'' => literal(rest, 0, Kind::Char),
-        _ => match OPERATORS.iter().find(|operator| rest.starts_with(operator)) {
-            Some(operator) => (Kind::Punctuation, operator.len()),
-            None if first.is_ascii_punctuation() && !matches!(first, b'\\' | b'@' | b'`') => {
-                (Kind::Punctuation, 1)
-            }
-            None => (Kind::Other, 1),
-        },
+        _ if first.is_ascii_punctuation() && !matches!(first, b'\\' | b'@' | b'`') => {
+            (Kind::Punctuation, operator_len(rest))
+        }
+        _ => (Kind::Other, 1),
     }
 }
 
@@ -186,9 +183,16 @@ fn meaning(operator: &[u8]) -> &[u8] {
     }
 }
 
-/// Of more than one byte, longest first.
-const OPERATORS: &[&[u8]] = &[
-    b"%:%:", b"...", b"<<=", b">>=", b"->*", b"<=>", b"##", b"<<", b">>", b"<=", b">=", b"==", b"!=", b"&&",
-    b"||", b"::", b"->", b".*", b"++", b"--", b"+=", b"-=", b"*=", b"/=", b"%=", b"&=", b"|=", b"^=", b"<:",
-    b":>", b"<%", b"%>", b"%:",
-];
+/// The length of the longest operator that begins here, where some operator does.
+fn operator_len(rest: &[u8]) -> usize {
+    match rest {
+        [b'%', b':', b'%', b':', ..] => 4,
+        [b'.', b'.', b'.', ..] | [b'<', b'<', b'=', ..] | [b'>', b'>', b'=', ..] => 3,
+        [b'-', b'>', b'*', ..] | [b'<', b'=', b'>', ..] => 3,
+        [b'#', b'#', ..] | [b'<', b'<' | b'=' | b':' | b'%', ..] | [b'>', b'>' | b'=', ..] => 2,
+        [b'&', b'&', ..] | [b'|', b'|', ..] | [b'+', b'+', ..] | [b'-', b'-' | b'>', ..] => 2,
+        [b'=' | b'!' | b'+' | b'-' | b'*' | b'/' | b'%' | b'&' | b'|' | b'^', b'=', ..] => 2,
+        [b':', b':' | b'>', ..] | [b'%', b'>' | b':', ..] | [b'.', b'*', ..] => 2,
+        _ => 1,
+    }
+}

@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use crate::sys::file::{contains, find, find_byte};
+
 /// What of the lexical grammar depends on the language and its standard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Dialect {
@@ -27,7 +29,7 @@ pub enum Line<'a> {
 
 /// Steps through a file.
 pub struct Lines<'a> {
-    bytes: Cow<'a, [u8]>,
+    bytes: &'a [u8],
     at: usize,
     dialect: Dialect,
     /// Whether the text of lines without directives is wanted.
@@ -36,10 +38,8 @@ pub struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// Begins with the first line, behind a byte order mark.
+    /// Begins with the first line of what [`plain`] gave.
     pub fn new(bytes: &'a [u8], dialect: Dialect, keep_text: bool) -> Lines<'a> {
-        let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-        let bytes = if dialect.trigraphs { without_trigraphs(bytes) } else { Cow::Borrowed(bytes) };
         Lines { bytes, at: 0, dialect, keep_text, line: Vec::new() }
     }
 
@@ -77,14 +77,14 @@ impl<'a> Lines<'a> {
     /// The byte after `self.at + skip`, over splices.
     fn byte_behind(&self, skip: usize) -> Option<u8> {
         let mut at = self.at + skip;
-        while let Some(len) = splice(&self.bytes, at) {
+        while let Some(len) = splice(self.bytes, at) {
             at += len;
         }
         self.bytes.get(at).copied()
     }
 
     fn skip_splices(&mut self) {
-        while let Some(len) = splice(&self.bytes, self.at) {
+        while let Some(len) = splice(self.bytes, self.at) {
             self.at += len;
         }
     }
@@ -96,7 +96,7 @@ impl<'a> Lines<'a> {
             match self.byte() {
                 Some(b' ' | b'\t' | 0x0b | 0x0c | 0) => self.at += 1,
                 Some(b'\r') if self.bytes.get(self.at + 1) == Some(&b'\n') => self.at += 1,
-                Some(b'\\') => match splice(&self.bytes, self.at) {
+                Some(b'\\') => match splice(self.bytes, self.at) {
                     Some(len) => self.at += len,
                     None => break,
                 },
@@ -130,22 +130,29 @@ impl<'a> Lines<'a> {
     }
 
     fn skip_to_comment_end(&mut self) {
-        while let Some(byte) = self.byte() {
-            self.at += 1;
-            if byte == b'*' && self.byte_behind(0) == Some(b'/') {
+        while let Some(star) = find_byte(&self.bytes[self.at..], b'*') {
+            self.at += star + 1;
+            if self.byte_behind(0) == Some(b'/') {
                 self.skip_splices();
                 self.at += 1;
                 return;
             }
         }
+        self.at = self.bytes.len();
     }
 
     /// To the end of the logical line; the newline stays.
     fn skip_line(&mut self) {
+        let rest = &self.bytes[self.at..];
+        let line = &rest[..find_byte(rest, b'\n').unwrap_or(rest.len())];
+        if !line.contains(&b'\\') && !line.contains(&b'\r') {
+            self.at += line.len();
+            return;
+        }
         loop {
             match self.byte() {
                 None | Some(b'\n') => return,
-                Some(b'\\') => self.at += splice(&self.bytes, self.at).unwrap_or(1),
+                Some(b'\\') => self.at += splice(self.bytes, self.at).unwrap_or(1),
                 Some(b'\r') if self.ends_line() => return,
                 Some(_) => self.at += 1,
             }
@@ -217,17 +224,13 @@ impl<'a> Lines<'a> {
     /// Goes to the end of the logical line, and gathers it if `keep`.
     fn gather(&mut self, keep: bool) {
         loop {
-            let Some(byte) = self.byte() else { return };
-            if !is_special(byte) {
-                let from = self.at;
-                while self.byte().is_some_and(|byte| !is_special(byte)) {
-                    self.at += 1;
-                }
-                if keep {
-                    self.line.extend_from_slice(&self.bytes[from..self.at]);
-                }
-                continue;
+            let rest = &self.bytes[self.at..];
+            let plain = rest.iter().position(|&byte| IS_SPECIAL[usize::from(byte)]).unwrap_or(rest.len());
+            if keep {
+                self.line.extend_from_slice(&rest[..plain]);
             }
+            self.at += plain;
+            let Some(byte) = self.byte() else { return };
             match byte {
                 b'\n' => return,
                 b'\r' => {
@@ -236,7 +239,7 @@ impl<'a> Lines<'a> {
                     }
                     self.at += 1;
                 }
-                b'\\' => match splice(&self.bytes, self.at) {
+                b'\\' => match splice(self.bytes, self.at) {
                     Some(len) => self.at += len,
                     None => self.one(keep),
                 },
@@ -277,7 +280,7 @@ impl<'a> Lines<'a> {
         loop {
             match self.byte() {
                 None | Some(b'\n') => return,
-                Some(b'\\') => match splice(&self.bytes, self.at) {
+                Some(b'\\') => match splice(self.bytes, self.at) {
                     Some(len) => self.at += len,
                     None => {
                         self.one(keep);
@@ -313,7 +316,7 @@ impl<'a> Lines<'a> {
             close.extend_from_slice(&rest[..open]);
             close.push(b'"');
             let body = &rest[open..];
-            crate::sys::file::find(body, &close).map(|at| from + 1 + open + at + close.len())
+            find(body, &close).map(|at| from + 1 + open + at + close.len())
         });
         match end {
             Some(end) => {
@@ -361,9 +364,17 @@ pub fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80
 }
 
-fn is_special(byte: u8) -> bool {
-    matches!(byte, b'\n' | b'\r' | b'\\' | b'/' | b'<' | b'"' | b'\'')
-}
+/// By byte: whether it may end a line or begin something that is not what it looks like.
+const IS_SPECIAL: [bool; 256] = {
+    let mut special = [false; 256];
+    let bytes = b"\n\r\\/<\"'";
+    let mut at = 0;
+    while at < bytes.len() {
+        special[bytes[at] as usize] = true;
+        at += 1;
+    }
+    special
+};
 
 /// Whether a `<` here begins a header name: behind `__has_include (` and its kin.
 fn follows_has_include(line: &[u8]) -> bool {
@@ -372,8 +383,14 @@ fn follows_has_include(line: &[u8]) -> bool {
     [&b"__has_include"[..], b"__has_include_next", b"__has_embed"].iter().any(|name| line.ends_with(name))
 }
 
+/// A file's bytes without a byte order mark and trigraphs.
+pub fn plain(bytes: &[u8], dialect: Dialect) -> Cow<'_, [u8]> {
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    if dialect.trigraphs { without_trigraphs(bytes) } else { Cow::Borrowed(bytes) }
+}
+
 fn without_trigraphs(bytes: &[u8]) -> Cow<'_, [u8]> {
-    if !crate::sys::file::contains(bytes, b"??") {
+    if !contains(bytes, b"??") {
         return Cow::Borrowed(bytes);
     }
     let mut plain = Vec::with_capacity(bytes.len());

@@ -28,6 +28,8 @@ mod lines;
 #[doc(hidden)]
 pub mod lone;
 mod mirror;
+mod pool;
+mod reader;
 mod retarget;
 mod setup;
 mod store;
@@ -35,6 +37,8 @@ mod symbol;
 mod table;
 mod token;
 mod unit;
+mod verdict;
+mod words;
 
 pub use disk::{Kind, Seen, Stamp, look, stamp_of};
 pub use mirror::Link;

@@ -1,17 +1,20 @@
 //! What the compiler says of itself in one situation (its flags, language, directories and environment), asked
 //! once for as long as the compiler and the directories stay what they are.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 
 use super::ask::{self, Question, SearchPath, Subject};
+use super::directive::{Directive, Step};
 use super::disk::{Seen, Stamp, look};
 use super::hash::Map;
 use super::lines::Dialect;
+use super::pool::MacroRef;
 use super::store::{FileId, Store};
 use super::symbol::{Symbol, Symbols, known};
-use super::table::{MacroRef, State};
+use super::table::State;
 use super::token::Token;
+use super::verdict::Verdicts;
 
 /// One situation.
 pub struct Setup {
@@ -39,6 +42,8 @@ pub struct Setup {
     pub clang: bool,
     /// Answers so far.
     pub answers: HashMap<Question, Option<i64>>,
+    /// What conditions came out as so far.
+    pub verdicts: Verdicts,
     compiler: Seen,
     checked: Vec<(std::path::PathBuf, Option<(u64, u64)>)>,
 }
@@ -58,7 +63,10 @@ impl Setup {
         plain.environment.retain(|(name, _)| !DIRECTORY_VARIABLES.iter().any(|variable| name == variable));
         let (defaults, preincluded) = ask::search(&plain, &settings)?;
         let predefined = store.add_text(&account.predefined, account.dialect, symbols);
-        let defines = |name: Symbol| store.lexed(predefined).macros.iter().any(|known| known.name == name);
+        let defines = |name: Symbol| {
+            let named = |step: &Step| matches!(step.directive, Directive::Define(known, _) if known == name);
+            store.lexed(predefined).steps.iter().any(named)
+        };
         let with_slash = |directory: &Vec<u8>| {
             let slash: &[u8] = if directory.ends_with(b"/") { b"" } else { b"/" };
             symbols.intern(&[directory, slash].concat())
@@ -77,6 +85,7 @@ impl Setup {
             cplusplus: defines(known::CPLUSPLUS),
             clang: defines(known::CLANG_MACRO),
             answers: HashMap::new(),
+            verdicts: Verdicts::default(),
             compiler,
             checked: Vec::new(),
             subject,
@@ -107,10 +116,12 @@ impl Setup {
     ) -> Result<(), String> {
         let mut wanted = vec![(name, argument.to_vec())];
         let asks = |name: Symbol| self.builtins.contains(&name);
+        let mut known: HashSet<Question> = HashSet::from([ask::key(name, argument)]);
         for (name, argument) in store.questions().filter(|(name, _)| asks(*name)) {
-            let question = (*name, argument.clone());
-            if !self.answers.contains_key(&ask::key(*name, argument)) && !wanted.contains(&question) {
-                wanted.push(question);
+            let argument = store.pool.tokens(argument);
+            let key = ask::key(name, argument);
+            if !self.answers.contains_key(&key) && known.insert(key) {
+                wanted.push((name, argument.to_vec()));
             }
         }
         self.answers.extend(ask::answers(&self.subject, &self.settings, &wanted, symbols)?);
@@ -119,14 +130,20 @@ impl Setup {
 
     /// Roughly the bytes that it takes.
     pub fn size(&self) -> usize {
-        4096 + self.joined.len() * size_of::<[Symbol; 4]>() * 2
+        4096 + self.joined.len() * size_of::<[Symbol; 4]>() * 2 + self.verdicts.size()
+    }
+
+    /// Whether this is how the compiler itself defines a name.
+    pub fn predefines(&self, name: Symbol, at: MacroRef, store: &Store) -> bool {
+        let own = |step: &Step| step.directive == Directive::Define(name, at);
+        store.lexed(self.predefined).steps.iter().any(own)
     }
 
     /// The macros at the beginning of a unit.
     pub fn macros<'a>(&'a self, store: &'a Store) -> impl Iterator<Item = (Symbol, State)> + 'a {
-        let predefined = store.lexed(self.predefined).macros.iter().enumerate();
-        let predefined = predefined.map(|(place, known)| {
-            (known.name, State::Defined(MacroRef { file: self.predefined, place: place as u32 }))
+        let predefined = store.lexed(self.predefined).steps.iter().filter_map(|step| match step.directive {
+            Directive::Define(name, at) => Some((name, State::Defined(at))),
+            _ => None,
         });
         predefined.chain(self.builtins.iter().map(|&name| (name, State::Builtin)))
     }

@@ -1,14 +1,14 @@
 //! Lexed files, each once for as long as it does not change.
 
-use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
-use super::directive::{Lexed, Macro, lex};
+use super::directive::Lexed;
 use super::disk::Stamp;
-use super::hash::Map;
+use super::hash::{self, Map};
 use super::lines::Dialect;
+use super::pool::{ListId, Pool};
+use super::reader::lex;
 use super::symbol::{Symbol, Symbols};
-use super::table::MacroRef;
 
 /// A lexed file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,6 +24,8 @@ struct Known {
 /// All of them.
 #[derive(Default)]
 pub struct Store {
+    /// What the files have in them.
+    pub pool: Pool,
     files: Vec<Arc<Lexed>>,
     by_path: Map<(Symbol, Dialect), Known>,
     /// Text that is no file, by itself.
@@ -75,7 +77,7 @@ impl Store {
 
     fn lex(&mut self, bytes: &[u8], dialect: Dialect, symbols: &mut Symbols) -> FileId {
         let file = FileId(self.files.len() as u32);
-        let lexed = lex(bytes, dialect, symbols);
+        let lexed = lex(bytes, dialect, symbols, &mut self.pool);
         self.size += lexed.size();
         self.files.push(Arc::new(lexed));
         file
@@ -83,7 +85,7 @@ impl Store {
 
     /// Roughly the bytes that all this takes.
     pub fn size(&self) -> usize {
-        self.size
+        self.size + self.pool.size()
     }
 
     /// Those of them that belong to files as they no longer are.
@@ -96,31 +98,22 @@ impl Store {
         &self.files[file.0 as usize]
     }
 
-    /// A macro's definition.
-    pub fn definition(&self, at: MacroRef) -> &Macro {
-        &self.lexed(at.file).macros[at.place as usize]
-    }
-
     /// Every question in every file.
-    pub fn questions(&self) -> impl Iterator<Item = &(Symbol, Vec<super::token::Token>)> {
-        self.files.iter().flat_map(|file| &file.questions)
+    pub fn questions(&self) -> impl Iterator<Item = (Symbol, ListId)> {
+        self.files.iter().flat_map(|file| &file.questions).copied()
     }
 }
 
-/// What tells contents apart: in two halves with different beginnings, 128 bits, so that no two meet.
+/// What tells contents apart: in two halves with different beginnings, 128 bits, so that no two meet that nobody
+/// made for it.
 pub fn content_hash(bytes: &[u8]) -> u128 {
-    let half = |salt: u8| {
-        let mut hasher = DefaultHasher::new();
-        hasher.write_u8(salt);
-        hasher.write(bytes);
-        u128::from(hasher.finish())
-    };
-    half(0) << 64 | half(1)
+    u128::from(hash::of_bytes(bytes, 0)) << 64 | u128::from(hash::of_bytes(bytes, 1))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::include::directive::Step;
     use crate::include::disk::Kind;
 
     /// The engine goes by these sums when it forgets.
@@ -141,9 +134,11 @@ mod tests {
         let first = store.add(path, dialect, stamp(1), &text, &mut symbols);
         let size = store.size();
         assert_eq!((store.outdated(), store.find(path, dialect, &stamp(1))), (0, Some(first)));
-        assert!(size >= 100 * size_of::<Macro>());
+        let pool = store.pool.size();
+        assert!(size - pool >= 100 * size_of::<Step>() && pool > 0);
         let second = store.add(path, dialect, stamp(2), &text, &mut symbols);
-        assert_eq!((store.outdated(), store.size()), (size, 2 * size));
+        // What both have in them is kept once.
+        assert_eq!((store.outdated(), store.size()), (size - pool, 2 * size - pool));
         assert_eq!(store.find(path, dialect, &stamp(1)), None);
         assert_eq!(store.find(path, dialect, &stamp(2)), Some(second));
         // Text of command lines comes again and again.

@@ -3,17 +3,8 @@
 use std::collections::HashMap;
 
 use super::hash::Set;
-use super::store::FileId;
+use super::pool::MacroRef;
 use super::symbol::{Symbol, known};
-
-/// A definition: its file and its place in the file's list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct MacroRef {
-    /// The file with the `#define`.
-    pub file: FileId,
-    /// The place in [`super::directive::Lexed::macros`].
-    pub place: u32,
-}
 
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +21,35 @@ pub enum State {
     Forgotten,
 }
 
+impl State {
+    /// As one number.
+    fn packed(self) -> u32 {
+        match self {
+            State::Undefined => 0,
+            State::Builtin => 1,
+            State::Maybe => 2,
+            State::Forgotten => 3,
+            State::Defined(at) => at.number() + 4,
+        }
+    }
+
+    fn unpacked(number: u32) -> State {
+        match number {
+            0 => State::Undefined,
+            1 => State::Builtin,
+            2 => State::Maybe,
+            3 => State::Forgotten,
+            more => State::Defined(MacroRef::with_number(more - 4)),
+        }
+    }
+}
+
 /// All macros of a unit.
 #[derive(Default)]
 pub struct Table {
     unit: u32,
-    /// By symbol; entries of other units are as good as none.
-    entries: Vec<(u32, State)>,
+    /// By symbol, packed; entries of other units are as good as none.
+    entries: Vec<(u32, u32)>,
     candidates: HashMap<Symbol, Vec<State>>,
     /// Names of which nothing will be known any more.
     lost: Set<Symbol>,
@@ -58,7 +72,7 @@ impl Table {
     /// What a name stands for.
     pub fn state(&self, name: Symbol) -> State {
         match self.entries.get(name.index()) {
-            Some(&(unit, state)) if unit == self.unit => state,
+            Some(&(unit, state)) if unit == self.unit => State::unpacked(state),
             _ => State::Undefined,
         }
     }
@@ -127,8 +141,8 @@ impl Table {
             return;
         }
         if self.entries.len() <= name.index() {
-            self.entries.resize(name.index() + 1024, (0, State::Undefined));
+            self.entries.resize(name.index() + 1024, (0, 0));
         }
-        self.entries[name.index()] = (self.unit, state);
+        self.entries[name.index()] = (self.unit, state.packed());
     }
 }

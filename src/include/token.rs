@@ -3,7 +3,7 @@
 use super::symbol::Symbol;
 
 /// What a token is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// An identifier or keyword.
     Name,
@@ -36,6 +36,15 @@ pub struct Token {
     pub painted: bool,
     /// How it is written; for digraphs the operator that they mean.
     pub spelling: Symbol,
+}
+
+impl std::hash::Hash for Token {
+    /// All of it as one number: lists of tokens are hashed often.
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        let flags =
+            u64::from(self.spaced) | u64::from(self.written_spaced) << 1 | u64::from(self.painted) << 2;
+        state.write_u64((self.spelling.index() as u64) << 16 | (self.kind as u64) << 8 | flags);
+    }
 }
 
 impl Token {
