@@ -68,24 +68,53 @@ pub enum Seen {
     Error(i32),
 }
 
-/// What is known of a path.
+/// What an answer depends on: a path and the number of what was seen there, or of what was listed there.
+pub type Dependency = (Symbol, u32);
+
+/// What is known of a path. Most have nothing, so that takes little.
 struct Entry {
-    /// The path of the directory that it is in.
-    parent: Option<Symbol>,
-    seen: Seen,
-    /// What is written in it, if it is a symbolic link.
-    target: Option<PathBuf>,
+    path: Symbol,
+    /// The entry of the directory that it is in; the root's is its own.
+    parent: u32,
     /// Another number whenever something else was seen here.
     version: u32,
     /// The request that looked last.
     request: u32,
+    /// The request that noted it last as something to depend on.
+    noted: u32,
     /// The listing of `parent` as of which this was looked at; 0 if that proves nothing.
     within: u32,
+    /// The place in `details` behind this one, 0 for a plain absence.
+    detail: u32,
+}
+
+/// What is known of a path with something there.
+struct Detail {
+    seen: Seen,
+    /// What is written in it, if it is a symbolic link.
+    target: Option<PathBuf>,
     /// Of a directory: stands for its identity and times; 0 if those prove nothing.
     listing: u32,
     times: [(i64, i64); 2],
+    /// The request that noted the listing last as something to depend on.
+    noted: u32,
     /// When a system's header was looked at.
     settled: Option<Instant>,
+}
+
+/// What is known where nothing is.
+const ABSENT: Detail =
+    Detail { seen: Seen::Absent, target: None, listing: 0, times: [(0, 0); 2], noted: 0, settled: None };
+
+impl Detail {
+    fn is_directory(&self) -> bool {
+        matches!(self.seen, Seen::Present(stamp) if stamp.kind == Kind::Directory)
+    }
+
+    /// No file and no link.
+    fn is_absence(&self) -> bool {
+        self.seen == Seen::Absent && self.target.is_none()
+    }
 }
 
 /// Everything looked at so far.
@@ -94,10 +123,12 @@ pub struct Disk {
     /// By symbol: the place in `entries` behind this one, 0 for none.
     places: Vec<u32>,
     entries: Vec<Entry>,
-    /// What this request looked at.
-    touched: Vec<(Symbol, u32)>,
+    details: Vec<Detail>,
+    /// What this request depends on.
+    touched: Vec<Dependency>,
     settled: Vec<Vec<u8>>,
     request: u32,
+    /// The latest number of a version or listing.
     numbers: u32,
     now: Option<(Instant, SystemTime)>,
 }
@@ -122,73 +153,130 @@ impl Disk {
 
     /// Looks at an absolute path, through links.
     pub fn look(&mut self, path: Symbol, symbols: &mut Symbols) -> Seen {
-        let at = self.entry(path, symbols);
-        self.entries[at].seen
+        let at = self.current(path, symbols);
+        let dependency = self.dependency(at);
+        self.note(dependency);
+        self.detail(at).seen
     }
 
     /// What is written in the link at an absolute path, if one is there.
     pub fn target(&mut self, path: Symbol, symbols: &mut Symbols) -> Option<&Path> {
-        let at = self.entry(path, symbols);
-        self.entries[at].target.as_deref()
+        self.look(path, symbols);
+        let at = self.current(path, symbols);
+        self.detail(at).target.as_deref()
     }
 
-    /// Everything looked at in this request, each with the number of what was seen.
-    pub fn touched(&self) -> Vec<(Symbol, u32)> {
-        self.touched.clone()
+    /// What the look at a path depends on.
+    pub fn reason(&mut self, path: Symbol, symbols: &mut Symbols) -> Dependency {
+        let at = self.current(path, symbols);
+        self.dependency(at)
     }
 
-    /// Whether what was seen at a path once is still there.
-    pub fn is_still(&mut self, (path, version): (Symbol, u32), symbols: &mut Symbols) -> bool {
-        let at = self.entry(path, symbols);
-        self.entries[at].version == version
+    /// Everything that this request depends on.
+    pub fn touched(&self) -> &[Dependency] {
+        &self.touched
+    }
+
+    /// Whether what was seen once is still there.
+    pub fn is_still(&mut self, (path, number): Dependency, symbols: &mut Symbols) -> bool {
+        let at = self.current(path, symbols);
+        self.entries[at].version == number || self.detail(at).listing == number
+    }
+
+    /// The same; if it is, this request depends on it, too.
+    pub fn relies(&mut self, dependency: Dependency, symbols: &mut Symbols) -> bool {
+        let still = self.is_still(dependency, symbols);
+        if still {
+            self.note(dependency);
+        }
+        still
     }
 
     /// Roughly the bytes that all this takes.
     pub fn size(&self) -> usize {
-        self.places.len() * size_of::<u32>() + self.entries.len() * size_of::<Entry>()
+        self.places.len() * size_of::<u32>()
+            + self.entries.len() * size_of::<Entry>()
+            + self.details.len() * size_of::<Detail>()
+    }
+
+    fn detail(&self, at: usize) -> &Detail {
+        match self.entries[at].detail {
+            0 => &ABSENT,
+            more => &self.details[more as usize - 1],
+        }
+    }
+
+    /// What a look at an entry, just done, depends on: where nothing is, on the listing of the nearest directory
+    /// above if that proves it, for that stands for everything that is not in it.
+    fn dependency(&self, at: usize) -> Dependency {
+        let mut above = at;
+        while self.detail(above).is_absence() {
+            let parent = self.entries[above].parent as usize;
+            if parent == above {
+                break;
+            }
+            above = parent;
+            let directory = self.detail(above);
+            if directory.is_directory() && directory.listing != 0 {
+                return (self.entries[above].path, directory.listing);
+            }
+        }
+        (self.entries[at].path, self.entries[at].version)
+    }
+
+    /// Depends on something from here on.
+    fn note(&mut self, dependency: Dependency) {
+        let (path, number) = dependency;
+        let at = self.places[path.index()] as usize - 1;
+        let entry = &mut self.entries[at];
+        let noted = match entry.detail {
+            more if more != 0 && entry.version != number => &mut self.details[more as usize - 1].noted,
+            _ => &mut entry.noted,
+        };
+        if *noted != self.request {
+            *noted = self.request;
+            self.touched.push(dependency);
+        }
     }
 
     /// The place of a path's entry, which holds what is there in this request.
-    fn entry(&mut self, path: Symbol, symbols: &mut Symbols) -> usize {
-        let known = self.places.get(path.index()).copied().unwrap_or(0) as usize;
-        if known > 0 && self.entries[known - 1].request == self.request {
-            return known - 1;
+    fn current(&mut self, path: Symbol, symbols: &mut Symbols) -> usize {
+        let at = match self.places.get(path.index()) {
+            Some(&known) if known > 0 => known as usize - 1,
+            _ => self.add(path, symbols),
+        };
+        self.refresh(at, symbols);
+        at
+    }
+
+    fn refresh(&mut self, at: usize, symbols: &Symbols) {
+        if self.entries[at].request == self.request {
+            return;
         }
-        let at = match known {
-            0 => self.add(path, symbols),
-            known => known - 1,
+        let parent = self.entries[at].parent as usize;
+        let (within, may_hold) = if parent == at {
+            (0, true)
+        } else {
+            self.refresh(parent, symbols);
+            let parent = self.detail(parent);
+            (parent.listing, parent.is_directory() || matches!(parent.seen, Seen::Error(_)))
         };
-        let (within, is_directory) = match self.entries[at].parent {
-            None => (0, true),
-            Some(parent) => {
-                let parent = self.entry(parent, symbols);
-                let parent = &self.entries[parent];
-                let holds = match parent.seen {
-                    Seen::Present(stamp) => stamp.kind == Kind::Directory,
-                    Seen::Absent => false,
-                    Seen::Error(_) => true,
-                };
-                (parent.listing, holds)
-            }
-        };
+        if !may_hold {
+            self.replace(at, None);
+        } else if within == 0 || self.entries[at].within != within || !self.is_believed(at) {
+            self.look_again(at, symbols);
+        }
         let request = self.request;
-        let entry = &self.entries[at];
-        let same_listing = within != 0 && entry.within == within;
-        let believed = match (entry.seen, &entry.target) {
-            _ if !same_listing => false,
-            (Seen::Absent, None) => true,
-            _ => entry.settled.is_some_and(|looked| self.now().0.duration_since(looked) < SETTLED),
-        };
-        if !is_directory {
-            self.replace(at, Seen::Absent, None);
-        } else if !believed {
-            self.look_again(at, path, symbols);
-        }
         let entry = &mut self.entries[at];
         entry.request = request;
         entry.within = within;
-        self.touched.push((path, entry.version));
-        at
+    }
+
+    /// Whether what is known of an entry is still true, as its directory lists what it did.
+    fn is_believed(&mut self, at: usize) -> bool {
+        let detail = self.detail(at);
+        let settled = detail.settled;
+        detail.is_absence() || settled.is_some_and(|looked| self.now().0.duration_since(looked) < SETTLED)
     }
 
     fn add(&mut self, path: Symbol, symbols: &mut Symbols) -> usize {
@@ -202,26 +290,22 @@ impl Disk {
             Some(slash) => Some(&spelling[..slash]),
         };
         let parent = parent.map(<[u8]>::to_vec).map(|parent| symbols.intern(&parent));
-        self.entries.push(Entry {
-            parent,
-            seen: Seen::Absent,
-            target: None,
-            version: 0,
-            request: 0,
-            within: 0,
-            listing: 0,
-            times: [(0, 0); 2],
-            settled: None,
+        let parent = parent.map(|parent| match self.places.get(parent.index()) {
+            Some(&known) if known > 0 => known - 1,
+            _ => self.add(parent, symbols) as u32,
         });
+        let at = self.entries.len();
+        let parent = parent.unwrap_or(at as u32);
+        self.entries.push(Entry { path, parent, version: 0, request: 0, noted: 0, within: 0, detail: 0 });
         if self.places.len() <= path.index() {
             self.places.resize(path.index() + 1024, 0);
         }
-        self.places[path.index()] = self.entries.len() as u32;
-        self.entries.len() - 1
+        self.places[path.index()] = at as u32 + 1;
+        at
     }
 
-    fn look_again(&mut self, at: usize, path: Symbol, symbols: &Symbols) {
-        let spelling = symbols.spelling(path);
+    fn look_again(&mut self, at: usize, symbols: &Symbols) {
+        let spelling = symbols.spelling(self.entries[at].path);
         let name = Path::new(std::ffi::OsStr::from_bytes(spelling));
         let (metadata, target) = match fs::symlink_metadata(name) {
             Ok(metadata) if metadata.is_symlink() => (fs::metadata(name), fs::read_link(name).ok()),
@@ -230,43 +314,53 @@ impl Disk {
         let is_settled = target.is_none()
             && metadata.as_ref().is_ok_and(fs::Metadata::is_file)
             && self.settled.iter().any(|root| spelling.starts_with(root));
-        let now = self.now();
-        self.entries[at].settled = is_settled.then_some(now.0);
-        if let Ok(metadata) = &metadata
-            && metadata.is_dir()
-        {
-            self.list(at, metadata, now.1);
-        }
-        self.replace(at, seen(metadata), target);
+        let (now, clock) = self.now();
+        let (listing, times) = match &metadata {
+            Ok(metadata) if metadata.is_dir() => self.list(at, metadata, clock),
+            _ => (0, [(0, 0); 2]),
+        };
+        let seen = seen(metadata);
+        let settled = is_settled.then_some(now);
+        let detail = Detail { seen, target, listing, times, noted: 0, settled };
+        self.replace(at, (!detail.is_absence()).then_some(detail));
     }
 
-    /// Notes the times of a directory.
-    fn list(&mut self, at: usize, metadata: &fs::Metadata, now: SystemTime) {
+    /// The number for what a directory lists, and its times.
+    fn list(&mut self, at: usize, metadata: &fs::Metadata, now: SystemTime) -> (u32, [(i64, i64); 2]) {
         let times = [(metadata.mtime(), metadata.mtime_nsec()), (metadata.ctime(), metadata.ctime_nsec())];
-        let same_directory = matches!(self.entries[at].seen,
+        let known = self.detail(at);
+        let same_directory = matches!(known.seen,
             Seen::Present(stamp) if stamp.identity == (metadata.dev(), metadata.ino()));
-        if same_directory && self.entries[at].listing != 0 && self.entries[at].times == times {
-            return;
+        if same_directory && known.listing != 0 && known.times == times {
+            return (known.listing, times);
         }
         let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let proves = times.iter().all(|&(seconds, nanoseconds)| {
             let time = Duration::new(seconds.max(0) as u64, nanoseconds as u32);
             since_epoch.checked_sub(time).is_some_and(|age| age > GRAIN)
         });
-        let listing = if proves { self.number() } else { 0 };
-        let entry = &mut self.entries[at];
-        entry.times = times;
-        entry.listing = listing;
+        (if proves { self.number() } else { 0 }, times)
     }
 
-    fn replace(&mut self, at: usize, seen: Seen, target: Option<PathBuf>) {
-        let entry = &self.entries[at];
-        if entry.version == 0 || entry.seen != seen || entry.target != target {
-            let version = self.number();
-            let entry = &mut self.entries[at];
-            entry.seen = seen;
-            entry.target = target;
-            entry.version = version;
+    /// Notes what is at a path; `None` for a plain absence.
+    fn replace(&mut self, at: usize, detail: Option<Detail>) {
+        let known = self.detail(at);
+        let is_same = match &detail {
+            Some(new) => known.seen == new.seen && known.target == new.target,
+            None => known.is_absence(),
+        };
+        if !is_same || self.entries[at].version == 0 {
+            self.entries[at].version = self.number();
+        }
+        let entry = &mut self.entries[at];
+        match (detail, entry.detail) {
+            (None, 0) => {}
+            (None, more) => self.details[more as usize - 1] = ABSENT,
+            (Some(detail), 0) => {
+                self.details.push(detail);
+                entry.detail = self.details.len() as u32;
+            }
+            (Some(detail), more) => self.details[more as usize - 1] = detail,
         }
     }
 

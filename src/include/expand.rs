@@ -223,11 +223,11 @@ impl<'s, 'a> Expander<'s, 'a> {
     }
 
     fn builtin(&mut self, token: Token) -> Token {
-        self.around.reads.placed = true;
         let text = match token.spelling {
             known::FILE => string(self.around.file),
             known::BASE_FILE => string(self.around.base_file),
             known::INCLUDE_LEVEL => {
+                self.around.reads.placed = true;
                 let spelling = self.around.symbols.intern(self.around.depth.to_string().as_bytes());
                 return Token { spaced: token.spaced, ..Token::new(Kind::Number, spelling) };
             }
@@ -240,6 +240,7 @@ impl<'s, 'a> Expander<'s, 'a> {
             | known::OPERATOR_PRAGMA => return Token { kind: Kind::Unknown, ..token },
             _ => return token,
         };
+        self.around.reads.placed = true;
         Token { spaced: token.spaced, ..Token::new(Kind::String, self.around.symbols.intern(&text)) }
     }
 

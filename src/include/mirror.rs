@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component as Part, Path, PathBuf};
-use std::sync::Arc;
 
 use super::disk::{Disk, Kind, Seen};
 use super::hash::{Map, Set};
@@ -49,14 +48,19 @@ impl<'a> Mirror<'a> {
 
     /// Adds the way to a file, which has an absolute path; gives the file's real path.
     pub fn add_file(&mut self, path: Symbol) -> Symbol {
-        let spelling = Arc::clone(self.symbols.shared_spelling(path));
+        let spelling = self.symbols.spelling(path).to_vec();
         let slash = spelling.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
-        let directory = self.real_directory(&spelling[..slash.max(1)]);
+        let named = self.symbols.intern(&spelling[..slash.max(1)]);
+        let directory = self.real_directory(named);
+        if directory == named && self.disk.target(path, self.symbols).is_none() {
+            return path;
+        }
         self.step(directory, &spelling[slash + 1..], &mut 0)
     }
 
     /// Adds a directory, absolute, and the way to it.
     pub fn add_directory(&mut self, path: &[u8]) {
+        let path = self.symbols.intern(path);
         let real = self.real_directory(path);
         if let Seen::Present(stamp) = self.disk.look(real, self.symbols)
             && stamp.kind == Kind::Directory
@@ -71,12 +75,12 @@ impl<'a> Mirror<'a> {
         (self.links, self.directories.iter().map(path).collect())
     }
 
-    fn real_directory(&mut self, path: &[u8]) -> Symbol {
-        let name = self.symbols.intern(path);
+    fn real_directory(&mut self, name: Symbol) -> Symbol {
         if let Some(real) = self.real.get(&name) {
             return *real;
         }
-        let real = self.walk(known::SLASH, Path::new(OsStr::from_bytes(path)), &mut 0);
+        let path = self.symbols.path(name).to_owned();
+        let real = self.walk(known::SLASH, &path, &mut 0);
         self.real.insert(name, real);
         real
     }

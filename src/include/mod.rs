@@ -45,8 +45,8 @@ pub use mirror::Link;
 pub use store::content_hash;
 
 use ask::Subject;
-use hash::Map;
-use setup::Setup;
+use disk::Dependency;
+use setup::{Listed, Setup};
 use symbol::Symbol;
 use unit::{Run, Shared};
 
@@ -124,8 +124,7 @@ struct SetupKey {
 /// An answer and what it depends on.
 struct Remembered {
     closure: Closure,
-    /// Paths, each with the number of what was seen there.
-    seen: Vec<(Symbol, u32)>,
+    seen: Box<[Dependency]>,
 }
 
 /// Bytes that everything remembered may take, roughly, before all of it is forgotten and gathered anew. The whole
@@ -140,8 +139,6 @@ pub struct Engine {
     shared: Shared,
     setups: HashMap<SetupKey, Setup>,
     remembered: HashMap<Unit, Remembered>,
-    /// The files of all answers, by their names.
-    files: Map<Symbol, Arc<File>>,
     /// Bytes that `remembered` takes, roughly.
     remembered_size: usize,
 }
@@ -173,8 +170,7 @@ impl Engine {
             }
             let setup = self.setups.get_mut(&key).ok_or_else(|| Unable("has no compiler".to_owned()))?;
             self.shared.disk.settle(setup.defaults.directories.iter().map(Vec::as_slice));
-            let remembered =
-                analyse(unit, &words, setup, &mut self.shared, &mut self.files).map_err(Unable)?;
+            let remembered = analyse(unit, &words, setup, &mut self.shared).map_err(Unable)?;
             self.remembered_size += remembered.size();
             if let Some(old) = self.remembered.insert(unit.clone(), remembered) {
                 self.remembered_size -= old.size();
@@ -205,7 +201,7 @@ impl Remembered {
         let paths =
             self.closure.links.len() * 2 + self.closure.directories.len() + self.closure.defaults.len();
         // Paths have some fifty bytes; the key has about as much as a hundred of its words.
-        self.seen.len() * size_of::<(Symbol, u32)>()
+        self.seen.len() * size_of::<Dependency>()
             + self.closure.files.len() * size_of::<Arc<File>>()
             + paths * 100
             + 4096
@@ -230,7 +226,6 @@ fn analyse(
     words: &Preprocessing,
     setup: &mut Setup,
     shared: &mut Shared,
-    known: &mut Map<Symbol, Arc<File>>,
 ) -> Result<Remembered, String> {
     shared.disk.begin();
     let cwd = unit.cwd.as_os_str().as_bytes();
@@ -259,27 +254,30 @@ fn analyse(
     let (links, directories) = mirror.finish();
     let mut files = Vec::with_capacity(needed.len());
     for (file, real) in needed.iter().zip(reals) {
-        let below_defaults = |path: Symbol| {
-            let path = symbols.spelling(path);
-            setup.defaults.directories.iter().any(|default| is_below(path, default))
-        };
-        let system = below_defaults(file.path) || below_defaults(real);
-        let (name, real) = (symbols.path(file.path), symbols.path(real));
-        let same = known
+        let same = setup
+            .files
             .get(&file.path)
-            .filter(|known| known.real == real && known.system == system && known.certain == file.certain);
+            .filter(|known| known.real == real && known.file.certain == file.certain);
         files.push(match same {
-            Some(same) => Arc::clone(same),
+            Some(same) => Arc::clone(&same.file),
             None => {
-                let (name, real) = (name.to_owned(), real.to_owned());
-                let new = Arc::new(File { name, real, system, certain: file.certain });
-                known.insert(file.path, Arc::clone(&new));
+                let below_defaults = |path: Symbol| {
+                    let path = symbols.spelling(path);
+                    setup.defaults.directories.iter().any(|default| is_below(path, default))
+                };
+                let new = Arc::new(File {
+                    name: symbols.path(file.path).to_owned(),
+                    real: symbols.path(real).to_owned(),
+                    system: below_defaults(file.path) || below_defaults(real),
+                    certain: file.certain,
+                });
+                setup.files.insert(file.path, Listed { real, file: Arc::clone(&new) });
                 new
             }
         });
     }
     let exact = files.iter().all(|file| file.certain);
-    let seen = shared.disk.touched();
+    let seen = shared.disk.touched().into();
     Ok(Remembered { closure: Closure { files, links, directories, defaults, exact }, seen })
 }
 

@@ -3,7 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
+use std::sync::Arc;
 
+use super::File;
 use super::ask::{self, Question, SearchPath, Subject};
 use super::directive::{Directive, Step};
 use super::disk::{Seen, Stamp, look};
@@ -14,7 +16,21 @@ use super::store::{FileId, Store};
 use super::symbol::{Symbol, Symbols, known};
 use super::table::State;
 use super::token::Token;
+use super::unit::{Query, Resolution};
 use super::verdict::Verdicts;
+
+/// A file of an answer, and what it was made of: most answers have the same.
+pub struct Listed {
+    /// The file without links.
+    pub real: Symbol,
+    /// For the answer.
+    pub file: Arc<File>,
+}
+
+impl Listed {
+    /// Roughly the bytes that one takes, with two paths and its place in a map.
+    const SIZE: usize = 2 * size_of::<(Symbol, Listed)>() + size_of::<File>() + 150;
+}
 
 /// One situation.
 pub struct Setup {
@@ -30,8 +46,12 @@ pub struct Setup {
     pub search: SearchPath,
     /// The same as symbols, with a slash at the end.
     pub directories: Vec<Symbol>,
-    /// Paths so far, by directory and header name: as the compiler names them, and from the root.
-    pub joined: Map<(Symbol, Symbol), (Symbol, Symbol)>,
+    /// Searches so far.
+    pub resolutions: Map<Query, Resolution>,
+    /// The files of answers so far, by their names.
+    pub files: Map<Symbol, Listed>,
+    /// The number of the unit at work.
+    pub unit: u32,
     /// The directories that the compiler searches by itself.
     pub defaults: SearchPath,
     /// Headers that the compiler reads before anything else, as it would write them between `<` and `>`.
@@ -78,7 +98,9 @@ impl Setup {
             predefined,
             builtins: account.builtins,
             directories,
-            joined: Map::default(),
+            resolutions: Map::default(),
+            files: Map::default(),
+            unit: 0,
             search: account.search,
             defaults,
             preincluded,
@@ -130,7 +152,9 @@ impl Setup {
 
     /// Roughly the bytes that it takes.
     pub fn size(&self) -> usize {
-        4096 + self.joined.len() * size_of::<[Symbol; 4]>() * 2 + self.verdicts.size()
+        4096 + self.resolutions.len() * Resolution::SIZE
+            + self.files.len() * Listed::SIZE
+            + self.verdicts.size()
     }
 
     /// Whether this is how the compiler itself defines a name.

@@ -3,9 +3,8 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
 
-use super::hash::Map;
+use super::hash::{self, Map};
 
 /// A spelling, interned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,15 +19,17 @@ impl Symbol {
 
 /// All spellings met so far.
 pub struct Symbols {
-    numbers: Map<Arc<[u8]>, Symbol>,
-    spellings: Vec<Arc<[u8]>>,
-    bytes: usize,
+    bytes: Vec<u8>,
+    /// Where each spelling ends in `bytes`; it begins where the one before it ends.
+    ends: Vec<u32>,
+    /// By the hashes of spellings, or the next free number behind those.
+    by_hash: Map<u64, Symbol>,
 }
 
 impl Symbols {
     /// Holds the known spellings, so that their constants are true.
     pub fn new() -> Symbols {
-        let mut symbols = Symbols { numbers: Map::default(), spellings: Vec::new(), bytes: 0 };
+        let mut symbols = Symbols { bytes: Vec::new(), ends: Vec::new(), by_hash: Map::default() };
         for (at, spelling) in KNOWN.iter().enumerate() {
             let symbol = symbols.intern(spelling.as_bytes());
             debug_assert_eq!(symbol.index(), at, "{spelling} stands twice");
@@ -38,21 +39,25 @@ impl Symbols {
 
     /// The symbol of a spelling.
     pub fn intern(&mut self, spelling: &[u8]) -> Symbol {
-        if let Some(&symbol) = self.numbers.get(spelling) {
-            return symbol;
+        let mut slot = hash::of_bytes(spelling, 0);
+        while let Some(&symbol) = self.by_hash.get(&slot) {
+            if self.spelling(symbol) == spelling {
+                return symbol;
+            }
+            slot = slot.wrapping_add(1);
         }
-        let symbol =
-            Symbol(u32::try_from(self.spellings.len()).expect("memory ends before four billion names"));
-        let spelling: Arc<[u8]> = spelling.into();
-        self.numbers.insert(Arc::clone(&spelling), symbol);
-        self.bytes += spelling.len();
-        self.spellings.push(spelling);
+        self.bytes.extend_from_slice(spelling);
+        let number = |count| u32::try_from(count).expect("spellings end before four billion bytes");
+        let symbol = Symbol(number(self.ends.len()));
+        self.ends.push(number(self.bytes.len()));
+        self.by_hash.insert(slot, symbol);
         symbol
     }
 
     /// The spelling of a symbol.
     pub fn spelling(&self, symbol: Symbol) -> &[u8] {
-        &self.spellings[symbol.index()]
+        let start = symbol.index().checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[start as usize..self.ends[symbol.index()] as usize]
     }
 
     /// The spelling of a symbol that is a path.
@@ -60,24 +65,20 @@ impl Symbols {
         Path::new(OsStr::from_bytes(self.spelling(symbol)))
     }
 
-    /// The same, to be kept while others are added.
-    pub fn shared_spelling(&self, symbol: Symbol) -> &Arc<[u8]> {
-        &self.spellings[symbol.index()]
-    }
-
     /// Those added since there were `count`.
     pub fn since(&self, count: usize) -> impl Iterator<Item = Symbol> + use<> {
-        (count as u32..self.spellings.len() as u32).map(Symbol)
+        (count as u32..self.ends.len() as u32).map(Symbol)
     }
 
-    /// Roughly the bytes that all this takes: a spelling with its two counts, and its places in list and map.
+    /// Roughly the bytes that all this takes: spellings, and their places in list and map, which has as much again
+    /// for what is free.
     pub fn size(&self) -> usize {
-        self.bytes + self.spellings.len() * (4 * size_of::<Arc<[u8]>>() + size_of::<Symbol>())
+        self.bytes.len() + self.ends.len() * (size_of::<u32>() + 2 * size_of::<(u64, Symbol)>())
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.spellings.len()
+        self.ends.len()
     }
 }
 

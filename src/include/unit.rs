@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::directive::{Directive, How, Lexed};
-use super::disk::{Disk, Kind, Stamp};
+use super::disk::{Dependency, Disk, Kind, Stamp};
 use super::expand::Reads;
 use super::expression::Truth;
 use super::hash::Map;
@@ -16,6 +16,8 @@ use super::table::{State, Table};
 
 mod condition;
 mod search;
+
+pub use search::{Query, Resolution};
 
 /// Nested includes, as in gcc and clang.
 const MAX_DEPTH: usize = 200;
@@ -69,7 +71,7 @@ struct Node {
 
 /// A file that a directive means.
 #[derive(Clone, Copy)]
-struct Found {
+pub struct Found {
     /// Its place in [`Run::ways`].
     way: usize,
     /// Where `#include_next` begins to search.
@@ -111,8 +113,8 @@ pub struct Run<'e> {
     nodes_by_identity: Map<(u64, u64), usize>,
     /// The contents of files read at most once, by what gcc compares before it.
     contents: Map<(u64, (i64, i64)), Vec<u128>>,
-    /// What names mean, by the directory of who includes.
-    resolved: Map<(Symbol, Symbol, Option<usize>), Option<Found>>,
+    /// Where the search at work found nothing.
+    passed: Vec<Dependency>,
     /// What `__has_include` and its kin say in the condition at work.
     includes: HashMap<(Symbol, Vec<u8>), i64>,
     reads: Reads,
@@ -127,6 +129,7 @@ impl<'e> Run<'e> {
     /// Begins a unit with the compiler's own macros.
     pub fn new(shared: &'e mut Shared, setup: &'e mut Setup, cwd: &'e [u8], base_file: &[u8]) -> Run<'e> {
         shared.table.clear();
+        setup.unit = setup.unit.wrapping_add(1);
         for (name, state) in setup.macros(&shared.store) {
             shared.table.set(name, state, true);
         }
@@ -150,7 +153,7 @@ impl<'e> Run<'e> {
             nodes: vec![Node::default()],
             nodes_by_identity: Map::default(),
             contents: Map::default(),
-            resolved: Map::default(),
+            passed: Vec::new(),
             includes: HashMap::new(),
             reads: Reads::default(),
             retargeted: None,
@@ -175,7 +178,7 @@ impl<'e> Run<'e> {
         for name in self.setup.preincluded.clone() {
             let name = [b"<", &name[..], b">"].concat();
             let name = self.shared.symbols.intern(&name);
-            let Some(found) = self.search(name, self.setup.search.quote_only)? else { continue };
+            let Some(found) = self.meant(How::Include, name, Frame::OUTSIDE.found)? else { continue };
             let node = self.ways[found.way].node;
             self.nodes[node].entered = Some(true);
             self.need(found, true);
@@ -187,12 +190,11 @@ impl<'e> Run<'e> {
     pub fn preinclude(&mut self, name: &[u8]) -> Result<()> {
         let quoted = [b"\"", name, b"\""].concat();
         let quoted = self.shared.symbols.intern(&quoted);
-        if let Some(found) = self.resolve(quoted, How::Include, Frame::OUTSIDE.found)? {
+        if let Some(found) = self.meant(How::Include, quoted, Frame::OUTSIDE.found)? {
             return self.enter(found, How::Include, 0, true);
         }
         let precompiled = [name, b".gch"].concat();
-        let precompiled = self.shared.symbols.intern(&precompiled);
-        if self.is_absent(precompiled) { Ok(()) } else { Err("needs a precompiled header".to_owned()) }
+        if self.is_absent(&precompiled) { Ok(()) } else { Err("needs a precompiled header".to_owned()) }
     }
 
     /// Reads the source itself. Says whether it is there.
@@ -339,7 +341,7 @@ impl<'e> Run<'e> {
 
     /// Does what `#include` and its kin do with a name, which has its delimiters.
     fn include(&mut self, how: How, name: Symbol, frame: Frame, certain: bool) -> Result<()> {
-        match self.meant(how, name, frame)? {
+        match self.meant(how, name, frame.found)? {
             Some(found) => self.enter(found, how, frame.depth, certain),
             // The compiler will say that it is missing, or another world will not ask for it.
             None => Ok(()),

@@ -31,7 +31,7 @@ struct Verdict {
 
 /// Ways to come to a verdict that are remembered of one condition. Most have one; those of headers that are included
 /// several times on purpose, such as `<stddef.h>`, some more.
-const MOST_WAYS: usize = 4;
+const MOST_WAYS: usize = 8;
 
 /// What one compiler in one situation makes of conditions.
 #[derive(Default)]

@@ -1,7 +1,6 @@
 //! Conditions and computed names: what they come out as in every world that is possible.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::super::directive::{Condition, How};
 use super::super::expand::{Expander, Stop, Surroundings};
@@ -60,7 +59,7 @@ impl Run<'_> {
         job: impl FnOnce(&mut Expander, bool) -> std::result::Result<T, Stop>,
     ) -> std::result::Result<T, Stop> {
         let Shared { symbols, store, table, .. } = &mut *self.shared;
-        let file = Arc::clone(symbols.shared_spelling(self.ways[frame.found.way].path));
+        let file = symbols.spelling(self.ways[frame.found.way].path).to_vec();
         self.reads.clear();
         let mut around = Surroundings {
             table,
@@ -141,7 +140,7 @@ impl Run<'_> {
             _ => How::Include,
         };
         let name = self.shared.symbols.intern(name);
-        let Some(found) = self.resolve(name, how, frame.found)? else { return Ok(0) };
+        let Some(found) = self.meant(how, name, frame.found)? else { return Ok(0) };
         self.need(found, true);
         let empty = self.ways[found.way].stamp.len == 0;
         Ok(if which == known::HAS_EMBED && empty { 2 } else { 1 })

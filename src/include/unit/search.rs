@@ -1,93 +1,147 @@
 //! Where the files are that directives name.
 
 use super::super::directive::How;
-use super::super::disk::{self, Kind, Seen};
+use super::super::disk::{self, Dependency, Kind, Seen};
 use super::super::store::FileId;
 use super::super::symbol::{Symbol, known};
-use super::{Found, Frame, Node, Result, Run, Way};
+use super::{Found, Node, Result, Run, Shared, Way};
 
 /// Bytes of one file.
 const MAX_FILE: u64 = 64 << 20;
 
+/// A name as it is searched for. Who asks matters only as far as it changes the answer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Query {
+    /// With its delimiters.
+    name: Symbol,
+    /// Where to look first, and where a file found there goes on with `#include_next`.
+    first: Option<(Symbol, Option<usize>)>,
+    /// The directory of the search path to begin with.
+    from: usize,
+}
+
+/// What a search came to.
+pub struct Resolution {
+    /// The file's name, the same from the root, and where it goes on with `#include_next`.
+    found: Option<(Symbol, Symbol, Option<usize>)>,
+    /// As long as this is as it was, no other file comes first.
+    seen: Box<[Dependency]>,
+    /// The unit that made sure of that last, and what it calls the file.
+    unit: u32,
+    now: Option<Found>,
+}
+
+impl Resolution {
+    /// Roughly the bytes that one takes, with its place in a map.
+    pub const SIZE: usize = 2 * (size_of::<Query>() + size_of::<Resolution>()) + 4 * size_of::<Dependency>();
+}
+
 impl Run<'_> {
-    /// The file that a name with its delimiters means here.
-    pub(super) fn meant(&mut self, how: How, name: Symbol, frame: Frame) -> Result<Option<Found>> {
-        // Names between angles mean the same in every file.
-        let angled = self.shared.symbols.spelling(name).starts_with(b"<");
-        let place = match (how, angled) {
-            (How::Next, _) => return self.resolve(name, how, frame.found),
-            (_, true) => (name, known::LESS, None),
-            (_, false) => (name, self.ways[frame.found.way].directory, frame.found.next),
-        };
-        if let Some(found) = self.resolved.get(&place) {
-            return Ok(*found);
+    /// The file that a name with its delimiters means to another file.
+    pub(super) fn meant(&mut self, how: How, name: Symbol, by: Found) -> Result<Option<Found>> {
+        let Some(query) = self.query(how, name, by) else { return Ok(None) };
+        let unit = self.setup.unit;
+        if let Some(known) = self.setup.resolutions.get(&query).filter(|known| known.unit == unit) {
+            return Ok(known.now);
         }
-        let found = self.resolve(name, how, frame.found)?;
-        self.resolved.insert(place, found);
+        let found = match self.recalled(query)? {
+            Some(found) => Some(found),
+            None => self.resolve(query)?,
+        };
+        if let Some(known) = self.setup.resolutions.get_mut(&query) {
+            known.unit = unit;
+            known.now = found;
+        }
         Ok(found)
     }
 
-    /// Finds the file that a name with its delimiters means to another file.
-    pub(super) fn resolve(&mut self, name: Symbol, how: How, by: Found) -> Result<Option<Found>> {
+    fn query(&self, how: How, name: Symbol, by: Found) -> Option<Query> {
         let spelling = self.shared.symbols.spelling(name);
-        let quoted = spelling.starts_with(b"\"");
-        if spelling.len() <= 2 {
-            return Ok(None);
-        }
-        if spelling[1] == b'/' {
-            return self.probe(known::EMPTY, name, None);
-        }
-        let from = match (how, by.next) {
-            (How::Next, Some(next)) => next,
-            _ if !quoted => self.setup.search.quote_only,
+        let query = match (how, by.next) {
+            _ if spelling.len() <= 2 => return None,
+            _ if spelling[1] == b'/' => Query { name, first: Some((known::EMPTY, None)), from: usize::MAX },
+            (How::Next, Some(next)) => Query { name, first: None, from: next },
+            _ if spelling[0] == b'<' => Query { name, first: None, from: self.setup.search.quote_only },
             _ => {
                 // gcc goes on with the first directory of all; clang as it would for the file that includes.
                 let next = if self.setup.clang { by.next } else { Some(0) };
-                if let Some(found) = self.probe(self.ways[by.way].directory, name, next)? {
-                    return Ok(Some(found));
-                }
-                0
+                Query { name, first: Some((self.ways[by.way].directory, next)), from: 0 }
             }
         };
-        self.search(name, from)
+        Some(query)
     }
 
-    /// Searches the directories from one on.
-    pub(super) fn search(&mut self, name: Symbol, from: usize) -> Result<Option<Found>> {
-        for at in from..self.setup.directories.len() {
-            if let Some(found) = self.probe(self.setup.directories[at], name, Some(at + 1))? {
-                return Ok(Some(found));
-            }
+    /// What an earlier unit found, if that is still so.
+    fn recalled(&mut self, query: Query) -> Result<Option<Found>> {
+        let Some(known) = self.setup.resolutions.get(&query) else { return Ok(None) };
+        let Some((path, absolute, next)) = known.found else { return Ok(None) };
+        let Shared { symbols, disk, .. } = &mut *self.shared;
+        if !known.seen.iter().all(|seen| disk.relies(*seen, symbols)) {
+            return Ok(None);
         }
-        Ok(None)
+        Ok(self.at(path, absolute)?.map(|way| Found { way, next }))
+    }
+
+    /// Searches, and remembers what was found.
+    fn resolve(&mut self, query: Query) -> Result<Option<Found>> {
+        self.passed.clear();
+        let mut found = match query.first {
+            Some((directory, next)) => self.probe(directory, query.name, next)?,
+            None => None,
+        };
+        let mut at = query.from;
+        while found.is_none() && at < self.setup.directories.len() {
+            found = self.probe(self.setup.directories[at], query.name, Some(at + 1))?;
+            at += 1;
+        }
+        let named = found.map(|found| {
+            let way = &self.ways[found.way];
+            (way.path, way.absolute, found.next)
+        });
+        let resolution = Resolution { found: named, seen: self.passed[..].into(), unit: 0, now: None };
+        self.setup.resolutions.insert(query, resolution);
+        Ok(found)
     }
 
     /// Looks in a directory, which has a slash at its end or is empty.
     fn probe(&mut self, directory: Symbol, name: Symbol, next: Option<usize>) -> Result<Option<Found>> {
-        let (path, absolute) = match self.setup.joined.get(&(directory, name)) {
-            Some(joined) => *joined,
-            None => {
-                let symbols = &mut self.shared.symbols;
-                let inner = symbols.spelling(name);
-                let path = [symbols.spelling(directory), &inner[1..inner.len() - 1]].concat();
-                let path = symbols.intern(&path);
-                let absolute = self.absolute(path);
-                self.setup.joined.insert((directory, name), (path, absolute));
-                (path, absolute)
+        let symbols = &self.shared.symbols;
+        let (directory, name) = (symbols.spelling(directory), symbols.spelling(name));
+        let name = &name[1..name.len() - 1];
+        let path = [directory, name].concat();
+        // What is not in a directory that is not there needs no look of its own.
+        if let Some(slash) = name.iter().rposition(|&byte| byte == b'/').filter(|&slash| slash > 0) {
+            let len = directory.len() + slash;
+            let within = self.absolute(&path[..len]);
+            if self.shared.disk.look(within, &mut self.shared.symbols) == Seen::Absent {
+                self.pass(within);
+                return Ok(None);
             }
-        };
-        Ok(self.at(path, absolute)?.map(|way| Found { way, next }))
+        }
+        let absolute = self.absolute(&path);
+        let path = self.shared.symbols.intern(&path);
+        let way = self.at(path, absolute)?;
+        if way.is_none() {
+            self.pass(absolute);
+        }
+        Ok(way.map(|way| Found { way, next }))
+    }
+
+    /// Notes that nothing was found at a path.
+    fn pass(&mut self, absolute: Symbol) {
+        self.passed.push(self.shared.disk.reason(absolute, &mut self.shared.symbols));
     }
 
     /// The file of a name that is not searched for.
     pub(super) fn named(&mut self, path: Symbol) -> Result<Option<Found>> {
-        let absolute = self.absolute(path);
+        let spelling = self.shared.symbols.spelling(path).to_vec();
+        let absolute = self.absolute(&spelling);
         Ok(self.at(path, absolute)?.map(|way| Found { way, next: None }))
     }
 
     /// Whether nothing has this name.
-    pub(super) fn is_absent(&mut self, path: Symbol) -> bool {
-        let absolute = self.absolute(path);
+    pub(super) fn is_absent(&mut self, name: &[u8]) -> bool {
+        let absolute = self.absolute(name);
         self.shared.disk.look(absolute, &mut self.shared.symbols) == Seen::Absent
     }
 
@@ -155,14 +209,12 @@ impl Run<'_> {
     }
 
     /// A path from the root.
-    fn absolute(&mut self, path: Symbol) -> Symbol {
-        let symbols = &mut self.shared.symbols;
-        let spelling = symbols.spelling(path);
-        let absolute = match spelling.first() {
-            Some(b'/') => spelling.to_vec(),
-            _ => [self.cwd, b"/", spelling].concat(),
+    fn absolute(&mut self, path: &[u8]) -> Symbol {
+        let absolute = match path.first() {
+            Some(b'/') => path.to_vec(),
+            _ => [self.cwd, b"/", path].concat(),
         };
-        symbols.intern(&disk::without_dots(absolute))
+        self.shared.symbols.intern(&disk::without_dots(absolute))
     }
 
     /// The directory in a file's name.
