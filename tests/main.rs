@@ -18,6 +18,7 @@ mod build_tools;
 mod client;
 /// The inputs that fuzzing has kept.
 mod corpus;
+mod cost;
 /// Starting, serving and ending of our daemon.
 mod daemon;
 /// Hundreds of option sets, with and without distcc in front.

@@ -39,7 +39,10 @@ impl Contents {
     pub fn of(file: &mut File) -> io::Result<Contents> {
         let len = file.metadata()?.len();
         let len = usize::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
-        if len > 0 && seal(file.as_fd()).is_ok() {
+        if len == 0 {
+            return Ok(Contents::Read(Vec::new()));
+        }
+        if seal(file.as_fd()).is_ok() {
             return Mapping::new(file.as_fd(), len).map(Contents::Mapped);
         }
         let mut bytes = Vec::with_capacity(len);

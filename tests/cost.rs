@@ -1,0 +1,73 @@
+//! What a job costs in system calls: the same on every machine, so that a change that adds some is seen.
+
+use std::fs;
+use std::process::Command;
+
+use crate::util::*;
+
+/// A command, what follows the host's address in the list, and the most calls that our client may make for it: today's
+/// count and a few more, for replies that come in pieces and C libraries that need another call.
+const JOBS: [(&str, &str, usize); 5] = [
+    ("--version", "", 7),
+    ("gcc -c a.i -o a.o", "", 67),
+    ("gcc -c a.i -o a.o", ",lzo", 67),
+    ("gcc -c a.c -o a.o", "", 83),
+    ("gcc -E a.c -o a.i", "", 35),
+];
+
+/// Where our own work begins: what comes before is the loader's, and none of it is there in a static binary.
+const FIRST: &str = "poll([{fd=0";
+
+/// Whether a call is the allocator's affair, the kernel's, or a check of the standard library that only debug builds make.
+fn is_ours(call: &str) -> bool {
+    let name = call.split('(').next().unwrap_or(call);
+    !["brk", "madvise", "mmap", "mremap", "munmap"].contains(&name)
+        && !call.starts_with("---")
+        && !call.contains("F_GETFD")
+}
+
+#[test]
+fn a_job_takes_few_system_calls() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "strace is missing: run tests/setup.sh test");
+        eprintln!("SKIPPED: strace is missing; run tests/setup.sh test");
+        return;
+    }
+    let workspace = Workspace::new("cost");
+    workspace.write("a.c", "int f(int x) { return x + 1; }\n");
+    succeed(workspace.command("gcc").args(["-E", "a.c", "-o", "a.i"]));
+    let daemon = Daemon::ours(&workspace, &[]);
+    let mut over = Vec::new();
+    for (words, options, most) in JOBS {
+        let run = |program: &str| {
+            let mut command = workspace.command("strace");
+            command
+                .env("PATH", "/usr/bin:/bin")
+                .env("DISTCC_HOSTS", format!("{}{options}", daemon.host()))
+                .env("DISTCC_FALLBACK", "0")
+                .args(["-o", "trace", program])
+                .args(words.split(' '));
+            succeed(&mut command);
+            fs::read_to_string(workspace.work().join("trace")).unwrap()
+        };
+        // What is kept from one job to the next is there from the second on.
+        run(OURS);
+        let trace = run(OURS);
+        let own = &trace[trace.find(FIRST).expect("the first call is ours")..];
+        let calls: Vec<&str> = own.lines().filter(|line| is_ours(line)).collect();
+        let stock = stock("distcc");
+        let stock = stock.map_or(0, |program| run(program.to_str().unwrap()).lines().count());
+        println!(
+            "{:3} system calls for {words} on HOST{options}; stock, with its loader's: {stock}",
+            calls.len()
+        );
+        if calls.len() > most {
+            over.push(format!(
+                "{words} on HOST{options} makes {} system calls, not {most}:\n{}",
+                calls.len(),
+                calls.join("\n")
+            ));
+        }
+    }
+    assert!(over.is_empty(), "{}", over.join("\n\n"));
+}
