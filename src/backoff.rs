@@ -54,7 +54,12 @@ impl<'a> Backoff<'a> {
 
     /// Whether `host` is to be left alone now.
     pub fn is_disliked(&self, host: &Host) -> bool {
-        self.counts(&self.of_host(host)) || self.has_refusals && self.counts(&self.of_compiler(host))
+        self.counts(&self.of_host(host)) || self.is_refused(host)
+    }
+
+    /// Whether `host` is, but for what concerns the host as a whole.
+    pub fn is_refused(&self, host: &Host) -> bool {
+        self.has_refusals && self.counts(&self.of_compiler(host))
     }
 
     /// Leaves `host` alone from now on, as far as it is to blame. That the mark cannot be made is no reason to

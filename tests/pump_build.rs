@@ -6,13 +6,13 @@ use std::process::Command;
 use crate::util::*;
 
 /// A build with pump: its daemon and its project.
-struct Build {
-    workspace: Workspace,
-    daemon: Daemon,
+pub struct Build {
+    pub workspace: Workspace,
+    pub daemon: Daemon,
 }
 
 impl Build {
-    fn new(name: &str) -> Build {
+    pub fn new(name: &str) -> Build {
         let workspace = Workspace::new(name);
         let daemon = Daemon::ours(&workspace, &["--enable-tcp-insecure"]);
         workspace.write(
@@ -27,7 +27,7 @@ impl Build {
     }
 
     /// `program` in the environment of a user who expects everything from pump mode.
-    fn command(&self, program: &str, hosts: &str) -> Command {
+    pub fn command(&self, program: &str, hosts: &str) -> Command {
         let mut command = self.workspace.command(program);
         let bin = self.workspace.path("bin");
         command
@@ -38,29 +38,29 @@ impl Build {
         command
     }
 
-    fn hosts(&self) -> String {
+    pub fn hosts(&self) -> String {
         format!("{},cpp,lzo", self.daemon.host())
     }
 
-    fn object(&self, name: &str) -> Vec<u8> {
+    pub fn object(&self, name: &str) -> Vec<u8> {
         fs::read(self.workspace.work().join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
     }
 
     /// The object that the compiler itself makes of the last words of `words`.
-    fn local(&self, words: &[&str]) -> Vec<u8> {
+    pub fn local(&self, words: &[&str]) -> Vec<u8> {
         succeed(self.workspace.command(words[0]).args(&words[1..]).args(["-o", "local.o"]));
         self.object("local.o")
     }
 
     /// Nothing is left of a build.
-    fn assert_clean(&self) {
+    pub fn assert_clean(&self) {
         self.workspace.assert_clean();
     }
 }
 
 /// Whether a client's verbose words say that the server preprocessed.
 #[track_caller]
-fn assert_pumped(output: &std::process::Output) {
+pub fn assert_pumped(output: &std::process::Output) {
     let text = stderr(output);
     assert!(text.contains("files and links") && !text.contains("locally"), "{text}");
 }
@@ -223,23 +223,34 @@ fn stock_programs_work_with_it() {
     let clients: [(&PathBuf, &Daemon); 3] =
         [(&stock_client, &build.daemon), (&stock_client, &theirs), (&ours, &theirs)];
     for (client, daemon) in clients {
-        for words in
-            [&["g++", "-c", "t.cc", "-Iinc", &outside][..], &["g++", "-O2", "-c", "t.cc", "-MD", &outside]]
-        {
+        let jobs =
+            [&["g++", "-c", "t.cc", "-Iinc", &outside][..], &["g++", "-O2", "-c", "t.cc", "-MD", &outside]];
+        for (number, words) in jobs.into_iter().enumerate() {
             let mut command = build.command("pump", &format!("{},cpp,lzo", daemon.host()));
             // Stock says so if it falls back.
             let output = run(command.arg(client).args(words).args(["-o", "t.o"]));
             let what = format!("{} to {}: {}", client.display(), daemon.port, explain(&output));
             assert!(output.status.success(), "{what}");
             assert!(!stderr(&output).contains("preprocessing locally"), "{what}");
-            // Their daemon does not map names: what asks for one is preprocessed here.
-            let leaks = client == &ours;
-            assert_eq!(stderr(&output).contains("names the server's directories"), leaks, "{what}");
+            // Their daemon does not map names, as our client learns from its first object that names one.
+            let learns = client == &ours && number == 0;
+            assert_eq!(stderr(&output).contains("its objects name its own directories"), learns, "{what}");
+            assert!(!stderr(&output).contains("locally"), "{what}");
             let remote = build.object("t.o");
             assert!(remote == build.local(words), "{what}");
             fs::remove_file(workspace.work().join("t.o")).unwrap();
         }
     }
+    // With debug information their daemon's directories are in the object, but not in what the program says.
+    fs::remove_dir_all(workspace.path("top/lock/refused")).unwrap();
+    workspace.write("run.cc", "#include <cstdio>\nconst char *f();\nint main() { std::puts(f() - 1); }\n");
+    let mut command = build.command("pump", &format!("{},cpp,lzo", theirs.host()));
+    let output = run(command.arg(&ours).args(["g++", "-g", "-c", "t.cc", "-Iinc", &outside, "-o", "t.o"]));
+    assert!(stderr(&output).contains("its objects name its own directories"), "{}", explain(&output));
+    assert!(!stderr(&output).contains("locally"), "{}", explain(&output));
+    succeed(workspace.command("g++").args(["run.cc", "t.o", "-o", "run"]));
+    let said = succeed(&mut workspace.command(workspace.work().join("run"))).stdout;
+    assert_eq!(String::from_utf8_lossy(&said), format!("{}/abs.h\n", &outside[2..]));
     build.assert_clean();
 }
 
@@ -319,7 +330,7 @@ fn bad_headers_end_in_plain_compiles_and_kill_nobody() {
 }
 
 /// What a stock client is told about this command.
-fn ask(socket: &std::path::Path, workspace: &Workspace, words: &[&str]) -> Vec<u8> {
+pub fn ask(socket: &std::path::Path, workspace: &Workspace, words: &[&str]) -> Vec<u8> {
     use std::io::{Read, Write};
 
     let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
@@ -338,15 +349,15 @@ fn own_socket(port: &std::path::Path) -> PathBuf {
 }
 
 /// What `pump --startup` has started.
-struct Started<'a> {
+pub struct Started<'a> {
     build: &'a Build,
-    socket: PathBuf,
-    pid: u32,
+    pub socket: PathBuf,
+    pub pid: u32,
     directory: String,
 }
 
 impl Started<'_> {
-    fn new(build: &Build) -> Option<Started<'_>> {
+    pub fn new(build: &Build) -> Option<Started<'_>> {
         let output = succeed(build.command("pump", &build.hosts()).arg("--startup"));
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let value = |name: &str| {
@@ -361,7 +372,7 @@ impl Started<'_> {
         })
     }
 
-    fn stop(self) {
+    pub fn stop(self) {
         let mut command = self.build.command("pump", "localhost");
         command.env("INCLUDE_SERVER_PID", self.pid.to_string()).env("INCLUDE_SERVER_DIR", &self.directory);
         let output = succeed(command.arg("--shutdown"));

@@ -24,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A compile, as include servers are asked about it.
 pub struct Compile<'a> {
+    /// The server needs a `#line` in front of files that the compiler knows by absolute names. Servers of stock's protocol
+    /// always give it.
+    pub lines: bool,
     /// The working directory.
     pub directory: &'a Path,
     /// The command.

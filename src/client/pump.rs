@@ -9,6 +9,7 @@ use std::env;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::attempt::{Attempt, Task, other_compiler, unwritten};
 use super::command::{CompileCommand, working_directory};
@@ -23,7 +24,7 @@ use super::remote::{Connection, Failure, HostFailure, Reply};
 use super::toolchain::Toolchain;
 use super::{Stop, auto};
 use crate::args::{Job, printable};
-use crate::backoff::Blame;
+use crate::backoff::{Backoff, Blame};
 use crate::closure::{Closure, reads_files};
 use crate::environment::switch;
 use crate::exitcode::ExitCode;
@@ -60,10 +61,28 @@ enum State {
 
 /// A job that can be sent.
 struct Sendable {
+    /// Files with absolute names begin with a `#line`.
+    lines: bool,
     directory: PathBuf,
     argv: Vec<OsString>,
     closure: Closure,
 }
+
+/// What came of an exchange.
+enum Outcome {
+    Ended(Attempt),
+    /// The job has to be sent in another way.
+    Unfit(String),
+    /// The object names the server's own directories.
+    ShowsDirectories,
+}
+
+/// Names, in the marks of hosts, those that do not map their own directories away: stock's. What asks for its name there, be
+/// it by an assert, gets a name of the server's, unless a `#line` says another one.
+const UNMAPPED: &[u8] = b"#line";
+/// How long a host is taken for such a one; whatever it is by then, the answer is right, but messages lack their lines of
+/// source.
+const UNMAPPED_PERIOD: Duration = Duration::from_secs(3600);
 
 /// The include server of this build, if there is one.
 pub fn socket() -> Option<PathBuf> {
@@ -110,24 +129,33 @@ impl Pump {
             }
         };
         if let State::Untried = self.state {
-            let cpp_slot = desk.local_cpp_slot()?;
-            desk.set_place(LOCALHOST, cpp_slot.as_ref().map_or(0, |slot| slot.number));
-            desk.set_phase(Phase::Preprocess);
-            self.state = match prepare(task, desk.top())? {
-                Ok(sendable) => State::Ready(sendable),
-                Err(reason) => self.plain(job, &reason),
-            };
-            desk.set_place(host.name(), slot);
+            let lines = desk.locks().is_ok_and(|locks| unmapped(&locks).is_refused(host));
+            self.ask(task, lines, (host, slot), desk)?;
         }
         let State::Ready(sendable) = &self.state else {
             *connection = Some(started);
             return Ok(None);
         };
         match exchange(sendable, started, (host, config), desk, toolchain) {
-            Ok(reply) => match finish((job, host), reply, desk, toolchain)? {
-                Ok(attempt) => Ok(Some(attempt)),
-                Err(reason) => {
+            Ok(reply) => match finish((job, host), sendable.lines, reply, desk, toolchain)? {
+                Outcome::Ended(attempt) => Ok(Some(attempt)),
+                Outcome::Unfit(reason) => {
                     self.state = self.plain(job, &reason);
+                    Ok(None)
+                }
+                Outcome::ShowsDirectories if !sendable.lines => {
+                    log::info!(
+                        "{}: its objects name its own directories, unless #line says others",
+                        host.spec
+                    );
+                    if let Ok(locks) = desk.locks() {
+                        unmapped(&locks).dislike(host, Blame::Compiler);
+                    }
+                    self.ask(task, true, (host, slot), desk)?;
+                    self.attempt(task, (host, slot), connection, desk, toolchain)
+                }
+                Outcome::ShowsDirectories => {
+                    self.state = self.plain(job, "the server's object names the server's directories");
                     Ok(None)
                 }
             },
@@ -140,14 +168,38 @@ impl Pump {
         }
     }
 
+    /// Asks an include server what to send.
+    fn ask(
+        &mut self,
+        task: Task,
+        lines: bool,
+        (host, slot): (&Host, u32),
+        desk: &mut Desk,
+    ) -> Result<(), Stop> {
+        let cpp_slot = desk.local_cpp_slot()?;
+        desk.set_place(LOCALHOST, cpp_slot.as_ref().map_or(0, |slot| slot.number));
+        desk.set_phase(Phase::Preprocess);
+        self.state = match prepare(task, lines, desk.top())? {
+            Ok(sendable) => State::Ready(sendable),
+            Err(reason) => self.plain(task.job, &reason),
+        };
+        desk.set_place(host.name(), slot);
+        Ok(())
+    }
+
     fn plain(&self, job: &Job, reason: &str) -> State {
         log::info!("preprocessing {} locally: {reason}", printable(job.input()));
         State::Plain
     }
 }
 
+/// The marks of hosts that do not map their directories away.
+fn unmapped(locks: &Path) -> Backoff<'_> {
+    Backoff::new(locks, UNMAPPED_PERIOD, UNMAPPED)
+}
+
 /// Everything that is to be sent, or why it cannot.
-fn prepare(task: Task, top: Option<&TopDir>) -> Result<Result<Sendable, String>, Stop> {
+fn prepare(task: Task, lines: bool, top: Option<&TopDir>) -> Result<Result<Sendable, String>, Stop> {
     let Task { command, job, config } = task;
     if counter(config, top).is_some_and(|counter| counter.is_full()) {
         return Ok(Err("pump mode has failed too often in this build".to_owned()));
@@ -157,6 +209,7 @@ fn prepare(task: Task, top: Option<&TopDir>) -> Result<Result<Sendable, String>,
         Err(reason) => return Ok(Err(reason)),
     };
     let compile = Compile {
+        lines,
         directory: &directory,
         argv: argv.iter().map(|word| word.as_bytes().to_vec()).collect(),
         context: context(command, &directory),
@@ -166,7 +219,7 @@ fn prepare(task: Task, top: Option<&TopDir>) -> Result<Result<Sendable, String>,
         (None, Some(top)) if may_start() => auto::ask(top, &compile)?,
         (None, _) => Err("there is no include server (INCLUDE_SERVER_PORT is not set)".to_owned()),
     };
-    Ok(asked.map(|closure| Sendable { directory, argv, closure }))
+    Ok(asked.map(|closure| Sendable { lines, directory, argv, closure }))
 }
 
 /// The working directory and the command for a server that preprocesses.
@@ -240,52 +293,53 @@ fn may_be_the_way(failure: &HostFailure) -> bool {
     }
 }
 
-/// What the reply means; a reason if the job has to be sent in the other way.
+/// What the reply means to a job that was sent with or without `lines`.
 fn finish(
     (job, host): (&Job, &Host),
+    lines: bool,
     reply: Reply,
     desk: &mut Desk,
     toolchain: &mut Toolchain,
-) -> Result<Result<Attempt, String>, Stop> {
+) -> Result<Outcome, Stop> {
     let status = reply.status.unwrap_or(WaitStatus::exited(ExitCode::ProtocolError as u8));
     if let Some(refusal) = reply.refusal() {
         let is_of_this_way = matches!(&refusal, HostFailure::Refused(code, _)
             if [ExitCode::ProtocolError, ExitCode::IoError].iter().any(|it| *it as i32 == *code));
         if is_of_this_way || may_be_the_way(&refusal) {
-            return Ok(Err(refusal.to_string()));
+            return Ok(Outcome::Unfit(refusal.to_string()));
         }
-        return Ok(Ok(Attempt::HostFailed(refusal)));
+        return Ok(Outcome::Ended(Attempt::HostFailed(refusal)));
     }
     if !status.success() {
-        return Ok(Ok(Attempt::CompileError(status, Messages::of_server(reply))));
+        return Ok(Outcome::Ended(Attempt::CompileError(status, Messages::of_server(reply))));
     }
     if reply.object.is_empty() {
-        return Ok(Ok(Attempt::HostFailed(HostFailure::NoObject)));
+        return Ok(Outcome::Ended(Attempt::HostFailed(HostFailure::NoObject)));
     }
-    // Stock's servers put their own directory into it where a header that is named absolutely asks for its name. With
-    // debug information they always do.
+    // Stock's servers put their own directory into it where a file that is named absolutely asks for its name. With
+    // debug information they always do, which has to be borne.
     let has_debug = job.argv().iter().any(|word| word.as_bytes().starts_with(b"-g"));
-    if !has_debug && shows_a_servers_directory(&reply.object) {
-        return Ok(Err("the server's object names the server's directories".to_owned()));
+    if !(lines && has_debug) && shows_a_servers_directory(&reply.object) {
+        return Ok(Outcome::ShowsDirectories);
     }
     desk.set_phase(Phase::Receive);
     if let Some(failure) = other_compiler(toolchain, &reply.object, desk, (job, host))? {
-        return Ok(Ok(Attempt::HostFailed(failure)));
+        return Ok(Outcome::Ended(Attempt::HostFailed(failure)));
     }
     // The object comes last: who builds by it must find the dependencies.
     if let Some(file) = job.dependency_file() {
         if reply.dependencies.is_empty() {
-            return Ok(Err("the server sent no dependency file".to_owned()));
+            return Ok(Outcome::Unfit("the server sent no dependency file".to_owned()));
         }
         if let Err(e) = scratch::write_output(Path::new(file), &reply.dependencies, true) {
-            return Ok(Ok(unwritten(file, &e)));
+            return Ok(Outcome::Ended(unwritten(file, &e)));
         }
     }
     if let Err(e) = scratch::write_output(Path::new(job.output()), &reply.object, job.assembly_only()) {
-        return Ok(Ok(unwritten(job.output(), &e)));
+        return Ok(Outcome::Ended(unwritten(job.output(), &e)));
     }
     Messages::of_server(reply).show();
-    Ok(Ok(Attempt::Done(status)))
+    Ok(Outcome::Ended(Attempt::Done(status)))
 }
 
 /// Whether a directory of a job on a server is named.

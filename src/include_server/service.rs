@@ -55,8 +55,9 @@ impl Service {
         let mut bytes = Vec::with_capacity(16 * 1024);
         match asked {
             Asked::Inquiry(inquiry) => {
+                let lines = inquiry.lines;
                 let unit = answer::unit_of_inquiry(inquiry);
-                let answer = self.needed(&unit, false).map(|needed| needed.into_iter().map(item).collect());
+                let answer = self.needed(&unit, lines).map(|needed| needed.into_iter().map(item).collect());
                 if let Err(reason) = &answer {
                     log::info!("not covering {}: {reason}", shown(&unit));
                 }

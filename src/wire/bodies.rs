@@ -2,7 +2,8 @@
 //! server needs and where it lies in one file of compressed bodies, which comes along as a descriptor.
 //!
 //! ```text
-//! question   ARGC n  ARGV word * n     the compiler's file, then NAME=VALUE of its environment
+//! question   DIST 0 or 1               1: files that the compiler knows by absolute names begin with a #line
+//!            ARGC n  ARGV word * n     the compiler's file, then NAME=VALUE of its environment
 //!            CDIR directory  ARGC n  ARGV word * n
 //! answer     NFIL n  n × (NAME path, then FILE len [DOTI offset] or LINK len target)
 //!        or  SERR len reason           not covered, in words for a person
@@ -21,6 +22,9 @@ const REASON: u32 = 4096;
 /// A compile, told by somebody who knows its compiler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inquiry {
+    /// It is for a server that does not map its own directories away, as stock's do not: files that the compiler knows by
+    /// absolute names must begin with a `#line`.
+    pub lines: bool,
     /// The compiler's file; then its environment, as `NAME=VALUE`.
     pub context: Vec<Vec<u8>>,
     /// The command.
@@ -28,7 +32,14 @@ pub struct Inquiry {
 }
 
 /// Appends an inquiry.
-pub fn encode_inquiry<W: AsRef<[u8]>>(context: &[W], directory: &[u8], argv: &[W], out: &mut Vec<u8>) {
+pub fn encode_inquiry<W: AsRef<[u8]>>(
+    lines: bool,
+    context: &[W],
+    directory: &[u8],
+    argv: &[W],
+    out: &mut Vec<u8>,
+) {
+    Token::Dist.encode(lines.into(), out);
     words::encode(context, out);
     super::include::encode_question(directory, argv, out);
 }
@@ -37,6 +48,7 @@ pub fn encode_inquiry<W: AsRef<[u8]>>(context: &[W], directory: &[u8], argv: &[W
 #[derive(Debug)]
 pub struct InquiryDecoder {
     header: Header,
+    lines: Option<bool>,
     words: Words,
     context: Option<Vec<Vec<u8>>>,
     question: QuestionDecoder,
@@ -46,6 +58,7 @@ impl Default for InquiryDecoder {
     fn default() -> InquiryDecoder {
         InquiryDecoder {
             header: Header::default(),
+            lines: None,
             words: Words::new(COMMAND),
             context: None,
             question: QuestionDecoder::new(),
@@ -59,6 +72,10 @@ impl InquiryDecoder {
     /// # Errors
     /// See [`Error`]; the decoder is of no further use then.
     pub fn take(&mut self, input: &mut &[u8]) -> Result<Option<Inquiry>, Error> {
+        if self.lines.is_none() {
+            let Some(number) = self.header.take(Token::Dist, input)? else { return Ok(None) };
+            self.lines = Some(within(Token::Dist, number, 1)? == 1);
+        }
         if self.context.is_none() {
             match self.words.take(&mut self.header, input)? {
                 None => return Ok(None),
@@ -67,7 +84,8 @@ impl InquiryDecoder {
             }
         }
         let Some(question) = self.question.take(input)? else { return Ok(None) };
-        Ok(Some(Inquiry { context: self.context.take().unwrap_or_default(), question }))
+        let lines = self.lines.take().unwrap_or_default();
+        Ok(Some(Inquiry { lines, context: self.context.take().unwrap_or_default(), question }))
     }
 }
 
@@ -219,16 +237,19 @@ mod tests {
     #[test]
     fn inquiries_come_through_however_they_are_cut() {
         let mut bytes = Vec::new();
-        encode_inquiry(&["/usr/bin/gcc", "PATH=/bin"], b"/w", &["gcc", "-c", "a.c"], &mut bytes);
+        encode_inquiry(true, &["/usr/bin/gcc", "PATH=/bin"], b"/w", &["gcc", "-c", "a.c"], &mut bytes);
         for at in 0..bytes.len() {
             let (mut a, mut b) = bytes.split_at(at);
             let mut decoder = InquiryDecoder::default();
             assert_eq!(decoder.take(&mut a), Ok(None));
             let inquiry = decoder.take(&mut b).unwrap().unwrap();
+            assert!(inquiry.lines);
             assert_eq!(inquiry.context, [&b"/usr/bin/gcc"[..], b"PATH=/bin"]);
             assert_eq!((inquiry.question.directory.as_slice(), inquiry.question.argv.len()), (&b"/w"[..], 3));
         }
-        assert_eq!(InquiryDecoder::default().take(&mut &b"ARGC00000000"[..]), Err(Error::NoArguments));
+        let bad = |mut bytes: &[u8]| InquiryDecoder::default().take(&mut bytes).unwrap_err();
+        assert_eq!(bad(b"DIST00000000ARGC00000000"), Error::NoArguments);
+        assert!(matches!(bad(b"DIST00000002"), Error::TooLarge { token: Token::Dist, .. }));
     }
 
     #[test]

@@ -313,9 +313,9 @@ pub fn include_server(bytes: &[u8]) {
 pub fn include_bodies(bytes: &[u8]) {
     let inquiry = read(bytes, bodies::InquiryDecoder::default, bodies::InquiryDecoder::take);
     if let Ok(Some(inquiry)) = inquiry {
-        let bodies::Inquiry { context, question } = &inquiry;
+        let bodies::Inquiry { lines, context, question } = &inquiry;
         let mut again = Vec::new();
-        bodies::encode_inquiry(context, &question.directory, &question.argv, &mut again);
+        bodies::encode_inquiry(*lines, context, &question.directory, &question.argv, &mut again);
         assert_eq!(bodies::InquiryDecoder::default().take(&mut &again[..]), Ok(Some(inquiry)));
     }
     let answer = read(bytes, bodies::AnswerDecoder::default, bodies::AnswerDecoder::take);

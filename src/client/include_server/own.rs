@@ -28,7 +28,8 @@ pub fn inquire(
     compile: &Compile,
 ) -> Result<io::Result<Result<Closure, String>>, Interrupted> {
     let mut bytes = Vec::with_capacity(4096);
-    encode_inquiry(&compile.context, compile.directory.as_os_str().as_bytes(), &compile.argv, &mut bytes);
+    let directory = compile.directory.as_os_str().as_bytes();
+    encode_inquiry(compile.lines, &compile.context, directory, &compile.argv, &mut bytes);
     if let Err(e) = send(stream, &bytes)? {
         return Ok(Err(e));
     }
