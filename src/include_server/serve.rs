@@ -148,7 +148,8 @@ pub fn serve(
             log::info!("the socket is gone");
             ending = true;
         }
-        if accept && !program.is_current() {
+        // A build's own server stays: nobody would start another one.
+        if accept && limits.idle.is_some() && !program.is_current() {
             log::info!("the program has been replaced");
             ending = true;
         }
