@@ -43,6 +43,16 @@ pub fn count() -> Result<Counts, String> {
     Ok(counts)
 }
 
+/// The host of a line of `lsdistcc`, which may have a time (`-l`) behind it, and options of its own (`-P`) that ours
+/// replace.
+fn name(line: &str) -> Option<&str> {
+    let host = line.split_whitespace().next()?;
+    if host.ends_with(",down") {
+        return None;
+    }
+    host.split(',').next()
+}
+
 /// `lsdistcc` at work on `DISTCC_POTENTIAL_HOSTS`.
 pub struct Search {
     pid: Pid,
@@ -77,7 +87,26 @@ impl Search {
         let _ = self.output.read_to_string(&mut text);
         while process::wait(self.pid).is_err_and(|e| e.kind() == io::ErrorKind::Interrupted) {}
         let options = if pump { ",cpp,lzo" } else { ",lzo" };
-        let found: Vec<String> = text.lines().map(|host| format!("{host}{options}")).collect();
+        let found: Vec<String> =
+            text.lines().filter_map(name).map(|host| format!("{host}{options}")).collect();
         (found.len(), OsStr::new(&format!("--randomize {}", found.join(" "))).to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_come_without_what_is_said_of_them() {
+        for (line, host) in [
+            ("a:3632", Some("a:3632")),
+            ("[::1]:4000,lzo,cpp 12", Some("[::1]:4000")),
+            ("a 7", Some("a")),
+            ("a,down", None),
+            ("", None),
+        ] {
+            assert_eq!(name(line), host, "{line:?}");
+        }
     }
 }
