@@ -41,6 +41,8 @@ mod inetd;
 mod install;
 /// `^C` and signals.
 mod interrupt;
+/// A tree in the manner of Linux: generated headers, and some that are included before everything else.
+mod kernel_style;
 /// Who is killed, and when.
 mod kill;
 /// The daemon's log: the system's log daemon, and the line of every kind of job.
@@ -69,6 +71,8 @@ mod pump;
 mod pump_attack;
 /// `pump` and the include server, with and without each other.
 mod pump_build;
+/// The commands that users of pump know, and what may be wrong around them.
+mod pump_commands;
 /// The commands of the README.
 mod readme;
 /// What users of stock's client and of ours see of a daemon that refuses, fails or succeeds.

@@ -57,6 +57,20 @@ pub fn tool(name: &str) -> bool {
     found
 }
 
+/// The options with which `unshare` gives a command mounts of its own; `None` after a loud word where that is not allowed: an
+/// error in CI.
+pub fn mount_namespace() -> Option<&'static [&'static str]> {
+    for options in [&["-m"][..], &["-U", "-r", "-m"]] {
+        let allowed = Command::new("unshare").args(options).arg("true").output();
+        if allowed.is_ok_and(|output| output.status.success()) {
+            return Some(options);
+        }
+    }
+    assert!(std::env::var_os("CI").is_none(), "unshare -m must work in CI");
+    eprintln!("SKIPPED: this user may not make mount namespaces");
+    None
+}
+
 /// A directory for one test, removed afterwards.
 pub struct Workspace {
     dir: PathBuf,
