@@ -6,14 +6,19 @@
 //! for the network: it reads [`found`]'s file, which a background process of the user keeps up to date ([`background`]).
 
 pub mod announcer;
+mod answers;
 pub mod background;
 pub mod browser;
+mod cache;
 pub mod found;
 pub mod links;
 mod random;
+mod records;
 
-pub use announcer::{Announcer, Service};
-pub use browser::{Browser, Server};
+pub use announcer::Announcer;
+pub use browser::Browser;
+pub use cache::Server;
+pub use records::Service;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
