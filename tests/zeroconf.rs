@@ -161,6 +161,43 @@ fn announced(workspace: &Workspace, machine: &Machine) -> Vec<String> {
     text.lines().map(|line| line.split(':').next().unwrap().to_owned()).collect()
 }
 
+/// Hosts that were found compress and preprocess like named ones; each is used for what it offers.
+#[test]
+fn found_hosts_take_compressed_and_preprocessing_jobs() {
+    let Some(mut networks) = Networks::new(1) else { return };
+    let workspace = Workspace::new("zeroconf-pump");
+    let _end = EndBrowsers(&workspace);
+    let (here, there) = (networks.machine("here", 1, &[0]), networks.machine("box2", 2, &[0]));
+    let server = server(&workspace, &there, &[]);
+    wait_until_announced(&server, 1);
+    workspace.write("include/part.h", "static int part(int x) { return x / 3; }\n");
+    workspace.write("a.c", "#include <stddef.h>\n#include \"part.h\"\nint f(int x) { return part(x); }\n");
+    let words = ["gcc", "-O2", "-Iinclude", "-c", "a.c", "-o"];
+    succeed(workspace.command(words[0]).args(&words[1..]).arg("local.o"));
+    let object = |name: &str| fs::read(workspace.work().join(name)).unwrap();
+    let build = |list: &str, program: &str, before: &[&str]| {
+        let path = format!("{}:/usr/bin:/bin", workspace.path("bin").display());
+        let mut command = workspace.command(workspace.path("bin").join(program));
+        command.env("PATH", path).env("DISTCC_HOSTS", list).env("DISTCC_VERBOSE", "1");
+        command.env("DISTCC_FALLBACK", "0").args(before).args(words).arg("remote.o");
+        succeed(&mut here.command(&command))
+    };
+    wait_until("it is found", || !hosts(&workspace, &here, "+zeroconf").is_empty());
+    let kinds = [
+        ("+zeroconf,lzo", "distcc", &[][..], false),
+        ("+zeroconf,cpp,lzo", "pump", &["distcc"], true),
+        ("+zeroconf/1,lzo,cpp", "pump", &["distcc"], true),
+    ];
+    for (count, (list, program, before, pumped)) in kinds.into_iter().enumerate() {
+        let output = build(list, program, before);
+        let said = stderr(&output);
+        assert_eq!(said.contains("files and links"), pumped, "{list}: {said}");
+        assert!(said.contains("10.98.0.2:3632/") && said.contains(",lzo"), "{list}: {said}");
+        assert!(object("remote.o") == object("local.o"), "{list}");
+        server.wait_for_jobs("COMPILE_OK", count + 1);
+    }
+}
+
 /// The process in the background ends with its directory.
 #[test]
 fn nothing_stays_behind() {

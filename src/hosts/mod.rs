@@ -67,7 +67,8 @@ pub struct Announced {
     limit: Option<u32>,
     /// The options for all of them.
     lzo: bool,
-    cpp: bool,
+    /// Whether they are to preprocess.
+    pub cpp: bool,
     down: bool,
 }
 

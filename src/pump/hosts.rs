@@ -23,14 +23,21 @@ pub struct Counts {
     pub pump: usize,
 }
 
-/// Counts the hosts of the list in use.
+/// Counts the hosts of the list in use, and those that announce themselves if it has a `+zeroconf`. Of the latter some may
+/// join during the build, so none is enough.
 ///
 /// # Errors
 /// A line, if there are none for pump mode.
 pub fn count() -> Result<Counts, String> {
-    let found = hostlist::find(TopDir::find().ok().as_ref())?;
+    let top = TopDir::find().ok();
+    let mut found = hostlist::find(top.as_ref())?;
+    let some_may_join = found.list.announced.iter().any(|announced| announced.cpp);
+    found.add_announced(top.as_ref());
     let hosts = &found.list.hosts;
     let counts = Counts { all: hosts.len(), pump: hosts.iter().filter(|host| host.cpp).count() };
+    if some_may_join {
+        return Ok(counts);
+    }
     if counts.all == 0 {
         return Err(format!("{} contains no hosts", found.source));
     }
