@@ -96,4 +96,8 @@ mod symlinks;
 /// Which compiler servers are asked for, and whether what comes back is from it.
 mod toolchain;
 /// Servers that announce themselves, in networks of the test's own, with Avahi.
+#[cfg(feature = "zeroconf")]
 mod zeroconf;
+/// What a build without them says instead.
+#[cfg(not(feature = "zeroconf"))]
+mod zeroconf_less;

@@ -24,11 +24,12 @@ use distcc::wire::{Version, bodies, include, reply, request as wire};
 pub type Property = fn(&[u8]);
 
 /// Lists the properties with their names, which are those of the corpus folders.
-pub const ALL: [(&str, Property); 20] = [
+pub const ALL: &[(&str, Property)] = &[
     ("allow", allow),
     ("command_line", command_line),
     ("command_list", command_list),
     ("depfile", depfile),
+    #[cfg(feature = "zeroconf")]
     ("dns", dns),
     ("hosts", hosts),
     ("http", http),
@@ -773,6 +774,7 @@ pub fn depfile(bytes: &[u8]) {
 
 /// A message of a neighbour: what is understood comes back when it is written again, and neither who looks for servers
 /// nor who announces one says more than a bounded number of messages because of it.
+#[cfg(feature = "zeroconf")]
 pub fn dns(bytes: &[u8]) {
     use distcc::dns::{Message, Writer};
     use distcc::zeroconf::{Announcer, Browser, PORT, Service, Speaker};
