@@ -62,6 +62,115 @@ fn bash_completes_options() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "--allow-compiler\n--show-hosts\n");
 }
 
+/// fish's own answers, and what zsh makes of a line when Tab is pressed on its terminal.
+#[test]
+fn fish_and_zsh_complete_options() {
+    if !tool("fish") || !tool("zsh") {
+        return;
+    }
+    let workspace = Workspace::new("shells");
+    let root = workspace.path("root");
+    install(&workspace, &root, "");
+    let shell = |name: &str| {
+        let mut command = workspace.command(name);
+        command.env("PATH", format!("{}:/usr/bin:/bin", workspace.path("bin").display()));
+        command.env("TERM", "dumb").env("ROOT", &root);
+        command
+    };
+    let script = "for file in $ROOT/usr/share/fish/vendor_completions.d/*; source $file; end
+        for line in 'distccd --allow-c' 'distcc --show-h' 'lsdistcc --zer' 'distcc distcc --versi'
+            complete -C $line
+        end";
+    let output = succeed(shell("fish").args(["--no-config", "-c", script]));
+    let offered = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(offered, "--allow-compiler\n--show-hosts\n--zeroconf\n--version\n");
+
+    let script = r#"zmodload zsh/zpty
+        zpty inner zsh -f -i
+        zpty -w inner "PS1=; fpath=(\$ROOT/usr/share/zsh/site-functions \$fpath); autoload -Uz compinit
+            compinit -u -D; save() { print -r -- \$BUFFER >>saved; BUFFER= }; zle -N save; bindkey '^X' save
+            bindkey '^I' complete-word; print rea''dy"
+        zpty -r -m inner line '*ready*'
+        count=0
+        for line in 'distccd --allow-c' 'distcc --show-h' 'lsdistcc --zer' 'distcc distcc --versi'; do
+            zpty -w -n inner $line$'\t\x18'
+            (( count++ ))
+            for try in {1..200}; do
+                [[ -e saved && $(wc -l <saved) -eq $count ]] && break
+                sleep 0.05
+            done
+        done
+        zpty -d inner"#;
+    succeed(shell("zsh").args(["-f", "-c", script]));
+    let saved = text(workspace.work().join("saved"));
+    let lines: Vec<&str> = saved.lines().map(str::trim_end).collect();
+    assert_eq!(
+        lines,
+        ["distccd --allow-compiler", "distcc --show-hosts", "lsdistcc --zeroconf", "distcc distcc --version"]
+    );
+}
+
+/// The real logrotate, and a server that goes on writing into its file.
+#[test]
+fn logrotate_takes_its_settings() {
+    let logrotate = Path::new("/usr/sbin/logrotate");
+    if !logrotate.exists() {
+        assert!(std::env::var_os("CI").is_none(), "logrotate is missing: run tests/setup.sh extra");
+        eprintln!("SKIPPED: logrotate is missing; run tests/setup.sh extra");
+        return;
+    }
+    let workspace = Workspace::new("logrotate");
+    let root = workspace.path("root");
+    install(&workspace, &root, "");
+    let log = workspace.path("distccd.log");
+    let settings = text(root.join("etc/logrotate.d/distccd"));
+    // It wants its files to be of nobody else.
+    let own = workspace.path("settings");
+    fs::write(&own, settings.replace("/var/log/distccd.log", log.to_str().unwrap())).unwrap();
+    fs::set_permissions(workspace.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    let port = free_port().to_string();
+    let mut command = workspace.command(workspace.path("bin/distccd"));
+    command.args(["--daemon", "--no-detach", "--listen", "127.0.0.1", "--port", &port, "--nice", "0"]);
+    let mut child = command.arg("--log-file").arg(&log).spawn().unwrap();
+    wait_until("it serves", || log.exists() && text(log.clone()).contains("daemon started"));
+    let state = workspace.path("rotated");
+    let rotated =
+        run(workspace.command(logrotate).arg("--force").arg("--state").arg(state).arg(own)).status.success();
+    let emptied = text(log.clone()).is_empty();
+    workspace.write("a.c", "int a;\n");
+    let compiled = run(workspace.distcc(&format!("127.0.0.1:{port}")).args(["gcc", "-c", "a.c"]));
+    signal_pid(child.id(), libc::SIGTERM);
+    child.wait().unwrap();
+    assert!(rotated && emptied);
+    assert_eq!(own_lines(&compiled), [""; 0]);
+    assert!(text(log.clone()).contains("COMPILE_OK"), "{}", text(log));
+    assert!(workspace.path("distccd.log.1.gz").exists());
+}
+
+/// As OpenRC: its variables set, the script read, its functions called; `start-stop-daemon` is what its documentation says.
+#[test]
+fn the_script_of_openrc_starts_and_reloads() {
+    if !tool("busybox") {
+        return;
+    }
+    let workspace = Workspace::new("openrc");
+    let root = workspace.path("root");
+    install(&workspace, &root, "openrc");
+    workspace.script("bin/start-stop-daemon", "#!/bin/sh\necho start-stop-daemon \"$@\"\n");
+    let script = "RC_SVCNAME=distccd; need() { echo need $*; }; use() { echo use $*; }; ebegin() { echo $*; }
+        eend() { return $1; }; . ./etc/conf.d/distccd; . ./etc/init.d/distccd; depend; reload
+        echo \"$command|$command_args|$command_background|$pidfile|$retry|$extra_started_commands\"";
+    let path = format!("{}:/usr/bin:/bin", workspace.path("bin").display());
+    fs::write(root.join("etc/conf.d/distccd"), "DISTCC_ARGS=\"--jobs 3\"\n").unwrap();
+    let mut shell = workspace.command("busybox");
+    let output = succeed(shell.current_dir(&root).env("PATH", path).args(["sh", "-euc", script]));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "need net\nuse dns logger\nReloading distccd\nstart-stop-daemon --signal HUP --pidfile /run/distccd.pid\n\
+         /usr/bin/distccd|--daemon --no-detach --jobs 3|yes|/run/distccd.pid|TERM/300/KILL/5|reload\n"
+    );
+}
+
 /// A system of nothing but busybox, a compiler and what `install.sh` puts there: no `/proc`, no device but a file in the
 /// place of `/dev/null`. The script of SysV init starts the server, which serves, and stops it.
 #[test]
