@@ -3,7 +3,7 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 
-.PHONY: all build demo demo-pump test lint fuzz attack bench bench-daemon bench-client bench-include static dist install clean
+.PHONY: all build demo demo-pump test lint fuzz attack bench bench-instructions bench-daemon bench-client bench-include static dist install clean
 
 all: build
 
@@ -61,6 +61,11 @@ bench-client:
 bench-include:
 	sh tests/setup.sh test
 	$(CARGO) bench --locked --bench include
+
+# Instructions that fixed work takes, beside the accepted counts; a minute
+bench-instructions:
+	sh tests/setup.sh test extra
+	$(CARGO) bench --locked --bench instructions
 
 # One static file for this kind of machine
 static:

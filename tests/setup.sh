@@ -6,7 +6,7 @@
 #           strace, file, ccache, busybox, OpenSSH, dropbear and Avahi (no server of theirs is started)
 #   demo    build, and a C++ compiler
 #   extra   clang, another gcc, cross compilers, qemu, cmake, ninja, meson, autotools, makepkg, zsh, fish and
-#           logrotate, and compilers of an ARM board unpacked below target: for the tests that skip
+#           logrotate, valgrind, and compilers of an ARM board unpacked below target: for the tests that skip
 #           themselves without them
 #
 # Without arguments: build. What is there already is left alone, and when all is
@@ -32,7 +32,7 @@ for group in "$@"; do
         test) want="$want rust gcc make g++ objc objc++ clang distcc distccd strace file ccache busybox ssh sshd dropbear dbclient ip dbus-daemon avahi-daemon avahi-browse" ;;
         demo) want="$want rust gcc make g++" ;;
         extra) want="$want clang gcc-11 arm-linux-gnueabihf-gcc cmake ninja"
-            want="$want meson autoconf automake makepkg bsdtar fakeroot zsh fish logrotate"
+            want="$want meson autoconf automake makepkg bsdtar fakeroot zsh fish logrotate valgrind"
             want="$want arm-linux-gnueabihf-g++ aarch64-linux-gnu-gcc aarch64-linux-gnu-g++ qemu-arm-static" ;;
         *) usage ;;
     esac

@@ -103,20 +103,29 @@ pub enum Value {
     Next,
 }
 
-/// Finds the row for a word that begins with `-`, and where its value is.
+/// Finds the row for a word that begins with `-`, and where its value is: the longest spelling that the word may have.
 pub fn lookup(word: &[u8]) -> Option<(&'static Row, Value)> {
-    let longest = word.len().min(LONGEST_SPELLING);
-    (1..=longest).rev().find_map(|length| {
-        let at = TABLE.binary_search_by(|row| row.spelling.as_bytes().cmp(&word[..length])).ok()?;
-        let row = &TABLE[at];
-        let whole = length == word.len();
-        match row.attach {
-            Attach::Alone if whole => Some((row, Value::None)),
-            Attach::Separate | Attach::Either if whole => Some((row, Value::Next)),
-            Attach::Joined | Attach::Either => Some((row, Value::Joined(length))),
-            Attach::Alone | Attach::Separate => None,
+    let (mut rows, mut stem) = (TABLE, word);
+    while !stem.is_empty() {
+        // In the order of the table, all that stands between a start of the word and the word begins with that start.
+        let end = rows.partition_point(|row| row.spelling.as_bytes() <= stem);
+        let (row, before) = rows[..end].split_last()?;
+        let length = row.spelling.len();
+        let common = row.spelling.bytes().zip(stem).take_while(|(ours, theirs)| ours == *theirs).count();
+        if common < length {
+            stem = &stem[..common];
+        } else {
+            let whole = length == word.len();
+            match row.attach {
+                Attach::Alone if whole => return Some((row, Value::None)),
+                Attach::Separate | Attach::Either if whole => return Some((row, Value::Next)),
+                Attach::Joined | Attach::Either => return Some((row, Value::Joined(length))),
+                Attach::Alone | Attach::Separate => stem = &stem[..length - 1],
+            }
         }
-    })
+        rows = before;
+    }
+    None
 }
 
 /// How the table writes the row that decides for a word: `-save-...` for all that begin so.
@@ -194,8 +203,6 @@ const ASSEMBLER_WORDS: &[&str] = &[
     "-L",
     "-W",
 ];
-
-const LONGEST_SPELLING: usize = 44;
 
 use Attach::{Alone, Either, Joined, Separate};
 use Effect::{
@@ -557,9 +564,29 @@ mod tests {
     }
 
     #[test]
-    fn longest_spelling_is_no_guess() {
-        let longest = TABLE.iter().map(|row| row.spelling.len()).max();
-        assert!(longest.is_some_and(|longest| longest <= LONGEST_SPELLING), "{longest:?}");
+    fn the_longest_spelling_counts() {
+        // As the table is read, word by word and without a search.
+        let slow = |word: &[u8]| {
+            let fits = |row: &&Row| {
+                let spelling = row.spelling.as_bytes();
+                match row.attach {
+                    Alone | Separate => word == spelling,
+                    Joined | Either => word.starts_with(spelling),
+                }
+            };
+            TABLE.iter().filter(fits).max_by_key(|row| row.spelling.len()).map(|row| row.spelling)
+        };
+        let fast = |word: &[u8]| lookup(word).map(|(row, _)| row.spelling);
+        for row in TABLE {
+            for end in ["", "x", "=x", "-", "\u{7f}", "\0"] {
+                let word = [row.spelling, end].concat();
+                for length in 1..=word.len() {
+                    let word = &word.as_bytes()[..length];
+                    assert_eq!(fast(word), slow(word), "{}", String::from_utf8_lossy(word));
+                }
+            }
+        }
+        assert_eq!((fast(b"-"), fast(b"-\xff"), fast(b"")), (None, None, None));
     }
 
     #[test]
