@@ -759,3 +759,67 @@ fn real_project() {
     println!("{units} units ({failed} do not compile): {theirs} files, {extra_files} too many");
     assert!(units > 0 && extra_files * 20 < theirs);
 }
+
+/// A compiler is asked once for all directories, as far as its words mean the same in all of them; and again when it is another
+/// one.
+#[test]
+fn a_compiler_is_not_asked_in_each_directory() {
+    let workspace = Workspace::new("include");
+    let root = fs::canonicalize(workspace.path("")).unwrap();
+    let text = "#include <x.h>\n#if __has_builtin(__builtin_expect)\n#include \"y.h\"\n#endif\n";
+    for directory in ["a", "b", "c"] {
+        lay_out(
+            &root,
+            &format!(
+                "== {directory}/a.c\n{text}== {directory}/y.h\n== {directory}/i/x.h\n== {directory}/only-{directory}/z\n"
+            ),
+        );
+    }
+    lay_out(&root, "== i/x.h\n");
+    let log = root.join("asked");
+    let script = |version: &str| {
+        let log = log.display();
+        workspace.script("bin/cc", &format!("#!/bin/sh\n# {version}\necho >>{log}\nexec gcc \"$@\"\n"))
+    };
+    let program = script("1");
+    let absolute = format!("-I{}/i", root.display());
+    let mut engine = Engine::new();
+    let mut asked_for = |directory: &str, words: &[&str]| {
+        fs::write(&log, "").unwrap();
+        let argv = ["cc", "-O2", "-std=gnu11"]
+            .iter()
+            .chain(words)
+            .chain(&["-c", "a.c"])
+            .map(OsString::from)
+            .collect();
+        let environment = vec![("PATH".into(), "/usr/bin:/bin".into())];
+        let unit = Unit { cwd: root.join(directory), program: program.clone(), argv, environment };
+        let closure = engine.closure(&unit).unwrap();
+        let own = closure.files.iter().filter(|file| !file.system).map(|file| file.real.clone());
+        let files: Vec<PathBuf> = own.map(|file| file.strip_prefix(&root).unwrap().to_owned()).collect();
+        let directories = closure.directories.clone();
+        let asked = fs::read(&log).unwrap().len();
+        // As if nothing had been known.
+        let fresh = Engine::new().closure(&unit).unwrap().clone();
+        assert_eq!((&fresh.files, &fresh.directories), (&engine.closure(&unit).unwrap().files, &directories));
+        (asked, files)
+    };
+    let files = |directory: &str, x: &str| {
+        [&format!("{directory}/a.c"), x, &format!("{directory}/y.h")].map(PathBuf::from).to_vec()
+    };
+    assert_eq!(asked_for("a", &[&absolute]), (3, files("a", "i/x.h")));
+    assert_eq!(asked_for("b", &[&absolute]), (0, files("b", "i/x.h")));
+    // How it searches is another question in each directory.
+    for directory in ["c", "a"] {
+        let x = format!("{directory}/i/x.h");
+        assert_eq!(asked_for(directory, &["-Ii", "-Ionly-a"]), (1, files(directory, &x)));
+    }
+    assert_eq!(asked_for("c", &["-Ii", "-Ionly-a"]).0, 0);
+    // Words that may mean anything.
+    for directory in ["a", "b"] {
+        assert_eq!(asked_for(directory, &[&absolute, "--sysroot=none"]).0, 3);
+    }
+    script("2, which is another one");
+    assert_eq!(asked_for("b", &[&absolute]).0, 3);
+    assert_eq!(asked_for("c", &[&absolute]).0, 0);
+}

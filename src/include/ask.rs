@@ -42,7 +42,7 @@ pub struct Account {
 }
 
 /// Directories in the order of the search.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SearchPath {
     /// All of them; a search for `<…>` begins behind those for quotes only.
     pub directories: Vec<Vec<u8>>,

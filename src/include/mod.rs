@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use crate::args::{self, MacroWord, Preprocessing};
 
+mod anywhere;
 mod ask;
 mod directive;
 mod disk;
@@ -164,8 +165,12 @@ impl Engine {
             if !setup_is_valid {
                 self.setups.remove(&key);
                 let Shared { store, symbols, .. } = &mut self.shared;
-                let settings = words.settings.clone();
-                let setup = Setup::ask(key.subject.clone(), settings, &words.search, store, symbols);
+                let (subject, settings) = (key.subject.clone(), words.settings.clone());
+                let known = self.setups.values().find(|known| known.tells_of(&subject, &settings));
+                let setup = match known {
+                    Some(known) => Setup::beside(known, subject, &words.search, symbols),
+                    None => Setup::ask(subject, settings, &words.search, store, symbols),
+                };
                 self.setups.insert(setup_key(unit, &words), setup.map_err(Unable)?);
             }
             let setup = self.setups.get_mut(&key).ok_or_else(|| Unable("has no compiler".to_owned()))?;

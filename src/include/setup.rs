@@ -3,9 +3,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::File;
+use super::anywhere;
 use super::ask::{self, Question, SearchPath, Subject};
 use super::directive::{Directive, Step};
 use super::disk::{Seen, Stamp, look};
@@ -36,6 +38,8 @@ impl Listed {
 pub struct Setup {
     subject: Subject,
     settings: Vec<OsString>,
+    /// The settings, and the options with directories.
+    words: Vec<OsString>,
     /// How characters are read.
     pub dialect: Dialect,
     /// The predefined macros, as a file.
@@ -65,7 +69,7 @@ pub struct Setup {
     /// What conditions came out as so far.
     pub verdicts: Verdicts,
     compiler: Seen,
-    checked: Vec<(std::path::PathBuf, Option<(u64, u64)>)>,
+    checked: Vec<(PathBuf, Option<(u64, u64)>)>,
 }
 
 impl Setup {
@@ -78,6 +82,7 @@ impl Setup {
         symbols: &mut Symbols,
     ) -> Result<Setup, String> {
         let compiler = look(&subject.program);
+        let checked = checked_directories(&subject, search);
         let account = ask::account(&subject, search, symbols)?;
         let mut plain = subject.clone();
         plain.environment.retain(|(name, _)| !DIRECTORY_VARIABLES.iter().any(|variable| name == variable));
@@ -87,17 +92,13 @@ impl Setup {
             let named = |step: &Step| matches!(step.directive, Directive::Define(known, _) if known == name);
             store.lexed(predefined).steps.iter().any(named)
         };
-        let with_slash = |directory: &Vec<u8>| {
-            let slash: &[u8] = if directory.ends_with(b"/") { b"" } else { b"/" };
-            symbols.intern(&[directory, slash].concat())
-        };
-        let directories = account.search.directories.iter().map(with_slash).collect();
-        let mut setup = Setup {
+        Ok(Setup {
             settings,
+            words: search.to_vec(),
             dialect: account.dialect,
             predefined,
             builtins: account.builtins,
-            directories,
+            directories: with_slashes(&account.search, symbols),
             resolutions: Map::default(),
             files: Map::default(),
             unit: 0,
@@ -109,17 +110,57 @@ impl Setup {
             answers: HashMap::new(),
             verdicts: Verdicts::default(),
             compiler,
-            checked: Vec::new(),
+            checked,
             subject,
-        };
-        setup.checked = named_directories(&setup.subject, search)
-            .into_iter()
-            .map(|path| {
-                let identity = identity(&path);
-                (path, identity)
-            })
-            .collect();
-        Ok(setup)
+        })
+    }
+
+    /// Whether the compiler of `subject` says the same of itself as this one, but for the directories named to it.
+    pub fn tells_of(&self, subject: &Subject, settings: &[OsString]) -> bool {
+        let Subject { program, name, cwd: _, environment, language } = &self.subject;
+        (program, name, environment, language)
+            == (&subject.program, &subject.name, &subject.environment, &subject.language)
+            && self.settings == settings
+            && anywhere::words(settings)
+            && anywhere::environment(subject)
+            && look(program) == self.compiler
+    }
+
+    /// The same compiler as in `known`, which tells of this one, in another directory or with other directories: it is asked for
+    /// no more than the way in which it searches those.
+    pub fn beside(
+        known: &Setup,
+        subject: Subject,
+        search: &[OsString],
+        symbols: &mut Symbols,
+    ) -> Result<Setup, String> {
+        let checked = checked_directories(&subject, search);
+        let is_same = known.words == search
+            && known.checked == checked
+            && anywhere::words(search)
+            && anywhere::directory_variables(&subject);
+        let path = if is_same { known.search.clone() } else { ask::search(&subject, search)?.0 };
+        Ok(Setup {
+            settings: known.settings.clone(),
+            words: search.to_vec(),
+            dialect: known.dialect,
+            predefined: known.predefined,
+            builtins: known.builtins.clone(),
+            directories: with_slashes(&path, symbols),
+            resolutions: Map::default(),
+            files: Map::default(),
+            unit: 0,
+            search: path,
+            defaults: known.defaults.clone(),
+            preincluded: known.preincluded.clone(),
+            cplusplus: known.cplusplus,
+            clang: known.clang,
+            answers: known.answers.clone(),
+            verdicts: Verdicts::default(),
+            compiler: known.compiler,
+            checked,
+            subject,
+        })
     }
 
     /// Whether the compiler and the directories named to it are what they were.
@@ -176,6 +217,25 @@ impl Setup {
 /// Variables that name directories for headers.
 pub const DIRECTORY_VARIABLES: [&str; 5] =
     ["CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "OBJC_INCLUDE_PATH", "OBJCPLUS_INCLUDE_PATH"];
+
+fn with_slashes(search: &SearchPath, symbols: &mut Symbols) -> Vec<Symbol> {
+    let with_slash = |directory: &Vec<u8>| {
+        let slash: &[u8] = if directory.ends_with(b"/") { b"" } else { b"/" };
+        symbols.intern(&[directory, slash].concat())
+    };
+    search.directories.iter().map(with_slash).collect()
+}
+
+/// The directories named to a compiler, and which ones they are now.
+fn checked_directories(subject: &Subject, words: &[OsString]) -> Vec<(PathBuf, Option<(u64, u64)>)> {
+    let named = named_directories(subject, words).into_iter();
+    named
+        .map(|path| {
+            let identity = identity(&path);
+            (path, identity)
+        })
+        .collect()
+}
 
 fn identity(path: &std::path::Path) -> Option<(u64, u64)> {
     match look(path) {
