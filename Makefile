@@ -3,7 +3,7 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 
-.PHONY: all build demo demo-pump test lint fuzz attack bench bench-instructions bench-daemon bench-client bench-include static dist install clean
+.PHONY: all build demo demo-pump test lint fuzz attack bench bench-instructions bench-daemon bench-client bench-include bench-pump static dist install clean
 
 all: build
 
@@ -66,6 +66,11 @@ bench-include:
 bench-instructions:
 	sh tests/setup.sh test extra
 	$(CARGO) bench --locked --bench instructions
+
+# What a job in pump mode costs here, beside stock's client and the preprocessor; a minute
+bench-pump:
+	sh tests/setup.sh test
+	$(CARGO) bench --locked --bench pump
 
 # One static file for this kind of machine
 static:
