@@ -48,6 +48,10 @@ fn understand(argv: &[OsString], words: &[&[u8]]) -> Result<Job, Reason> {
             &derived
         }
     };
+    // Gcc refuses, whatever the way to the file; a server's compiler has other names for both.
+    if base_name(output) == base_name(input) {
+        return Err(Reason::at(output, "is an output that may be the source itself"));
+    }
     let dependencies = scan.wishes.plan(&deps::Job {
         compiler,
         input,
@@ -323,6 +327,14 @@ mod tests {
         let reason = local("gcc -c -save-temps=obj a.c").reason;
         assert_eq!(reason.word(), Some(OsStr::new("-save-temps=obj")));
         assert_eq!(reason.to_string(), "-save-temps=obj: it keeps intermediate files");
+    }
+
+    #[test]
+    fn the_source_is_never_written_over() {
+        for line in ["gcc -c a.c -o a.c", "gcc -S ./a.c -o a.c", "g++ -c x/../b.i -oy/b.i"] {
+            let reason = local(line).reason.to_string();
+            assert!(reason.ends_with("may be the source itself"), "{line}: {reason}");
+        }
     }
 
     #[test]
