@@ -178,3 +178,14 @@ fn an_ignored_interrupt_stays_ignored() {
     assert!(client.wait().unwrap().success());
     assert_eq!(fs::read(workspace.work().join("a.o")).unwrap(), b"OBJ");
 }
+
+/// Programs that do not care for their children (`signal(SIGCHLD, SIG_IGN)`) hand that on to those they start.
+#[test]
+fn who_starts_it_may_ignore_children() {
+    let workspace = Workspace::new("ignored_children");
+    workspace.write("a.i", "# 1 \"a.c\"\nint x;\n");
+    let mut client = workspace.distcc("localhost");
+    ignore_children(&mut client);
+    let output = succeed(client.args(["gcc", "-c", "a.i"]));
+    assert_eq!(stderr(&output), "");
+}

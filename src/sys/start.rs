@@ -2,7 +2,7 @@
 //!
 //! Before `main` that library's runtime finds out where the stack is and sets up a handler that explains its overflow:
 //! sixteen system calls, among them a reading of `/proc/self/maps`, and a sixth of all instructions of a short
-//! client. This program starts at C's `main` and does the two things of it that matter here.
+//! client. This program starts at C's `main` and does what of it matters here.
 
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
@@ -14,7 +14,8 @@ static ARGUMENTS: OnceLock<Vec<OsString>> = OnceLock::new();
 /// To be called first, with the arguments of C's `main`.
 ///
 /// Standard streams that are closed are opened on `/dev/null`, so that no file of ours gets their numbers; a reader
-/// that has gone is an error of the write and not the end of the process.
+/// that has gone is an error of the write and not the end of the process; children can be waited for, even if who
+/// started us ignores its own (`SIGCHLD`), which is inherited.
 ///
 /// # Safety
 /// `argv` has `argc` pointers to strings that end with NUL.
@@ -26,8 +27,11 @@ pub unsafe fn begin(argc: c_int, argv: *const *const c_char) {
     });
     let _ = ARGUMENTS.set(words.collect());
     fill_closed_streams();
-    // SAFETY: no handler is installed; an ignored signal does nothing.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    // SAFETY: no handler is installed; an ignored signal does nothing, and nor does SIGCHLD by default.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+    }
 }
 
 /// The words that this process was started with, its own name first; none before [`begin`].

@@ -216,6 +216,20 @@ fn with_default_signals(command: &mut Command) {
     unsafe { command.pre_exec(restore) };
 }
 
+/// The command is started by somebody who ignores the ends of children.
+#[allow(unsafe_code)]
+pub fn ignore_children(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+
+    let ignore = || {
+        // SAFETY: a bare system call with integer arguments, allowed between fork and exec.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+        Ok(())
+    };
+    // SAFETY: `ignore` does nothing but this call.
+    unsafe { command.pre_exec(ignore) };
+}
+
 /// Runs to the end, and on panic later one can see what it said.
 #[track_caller]
 pub fn run(command: &mut Command) -> Output {
