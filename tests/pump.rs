@@ -1,8 +1,10 @@
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
 use crate::util::include_server::{IncludeServer, Mood};
+use crate::util::peer::FakeServer;
 use crate::util::*;
 
 /// Sources in several directories, which name files in every way: relative, absolute, through links, upwards.
@@ -435,6 +437,14 @@ fn discrepancies_end_pump_mode_unless_a_header_has_changed() {
         "preprocessed here, and so no failure"
     );
     fs::remove_file(&counter).unwrap();
+    // A failure of what was preprocessed here says nothing about pump mode.
+    let fails = b"DONE00000001STAT00000100SERR00000000SOUT00000000DOTO00000000";
+    let other = FakeServer::new(move |_, stream| stream.write_all(fails).unwrap());
+    let mut client = workspace.distcc(&other.host());
+    client.env("INCLUDE_SERVER_PORT", &server.socket);
+    let output = succeed(client.args(["gcc", "-c", "a.c"]));
+    assert!(stderr(&output).contains("failed on"), "{}", stderr(&output));
+    assert_eq!(count(), "");
     // The header is younger than the include server.
     workspace.write("a.h", "#define A 2\n");
     let output = compile("1", &["-MD"]);

@@ -51,7 +51,17 @@ pub enum Undone {
     /// The object is here and cannot be written; the local compiler says it in its own words, if it fails as well.
     Unwritten(String),
     /// A server's compiler failed; a local compile decides and repeats its messages.
-    CompileError(WaitStatus, Messages, String),
+    CompileError(RemoteError),
+}
+
+/// What a server's compiler failed with.
+pub struct RemoteError {
+    pub status: WaitStatus,
+    pub messages: Messages,
+    /// The server, as the list of hosts names it.
+    pub host: String,
+    /// Whether the server had preprocessed the source.
+    pub by_pump: bool,
 }
 
 /// How one attempt on one host ended.
@@ -135,7 +145,9 @@ pub fn attempts(task: Task, desk: &mut Desk) -> Result<Result<WaitStatus, Undone
             }
             Attempt::CompileError(status, messages) => {
                 log::info!("compile {file} on {} failed with {}", host.spec, Described(status));
-                return Ok(Err(Undone::CompileError(status, messages, host.spec)));
+                let by_pump = errand.source.is_none();
+                let error = RemoteError { status, messages, host: host.spec, by_pump };
+                return Ok(Err(Undone::CompileError(error)));
             }
             Attempt::Local(undone) => return Ok(Err(undone)),
             Attempt::HostFailed(failure) => {

@@ -25,6 +25,11 @@ pub fn port(top: &TopDir) -> io::Result<PathBuf> {
     Ok(top.include_server_dir()?.join("socket"))
 }
 
+/// Whether it is there.
+pub fn is_running(top: &TopDir) -> bool {
+    port(top).is_ok_and(|port| UnixStream::connect(own_socket(&port)).is_ok())
+}
+
 /// Asks it about this compile; a reason if there is no answer to use.
 pub fn ask(top: &TopDir, compile: &Compile) -> Result<Result<Closure, String>, Interrupted> {
     let cannot = |e: io::Error| format!("the include server cannot be started: {e}");

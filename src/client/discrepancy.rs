@@ -31,6 +31,11 @@ impl Counter {
         self.count() >= self.limit
     }
 
+    /// Begins anew.
+    pub fn forget(&self) {
+        let _ = fs::remove_file(&self.file);
+    }
+
     fn count(&self) -> u64 {
         fs::metadata(&self.file).map_or(0, |metadata| metadata.len())
     }

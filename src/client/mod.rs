@@ -163,7 +163,7 @@ fn distribute(command: &CompileCommand, job: &Job) -> Result<WaitStatus, Stop> {
         Ok(status) => return Ok(status),
         Err(undone) => undone,
     };
-    let mut remote_status = None;
+    let mut failed = None;
     match undone {
         Undone::Quietly => {}
         Undone::Unpreprocessed(failed) => {
@@ -187,28 +187,33 @@ fn distribute(command: &CompileCommand, job: &Job) -> Result<WaitStatus, Stop> {
             );
             return Err(Stop::Failed(ExitCode::NoHosts, reason));
         }
-        Undone::CompileError(status, messages, host) => {
+        Undone::CompileError(error) => {
             if config.skip_local_retry || !config.fallback {
-                messages.show();
-                return Ok(status);
+                error.messages.show();
+                return Ok(error.status);
             }
-            remote_status = Some((status, host));
+            failed = Some(error);
         }
     }
     let _slot = desk.local_slot()?;
     desk.set_phase(Phase::Compile);
     let status = local::run(command)?;
-    if let Some((remote, host)) = remote_status.filter(|(remote, _)| *remote != status) {
+    if let Some(error) = failed.filter(|error| error.status != status) {
+        let crashed = error.status.signal().is_some();
         log::warn!(
-            "{} failed on {host} ({}) but {} locally{}",
+            "{} failed on {} ({}) but {} locally{}",
             printable(job.input()),
-            Described(remote),
+            error.host,
+            Described(error.status),
             if status.success() { "compiles".to_owned() } else { format!("ends with {}", Described(status)) },
-            if remote.signal().is_none() { "; compare the compilers' versions" } else { "" }
+            if crashed { "" } else { "; compare the compilers' versions" }
         );
-        if let Some(counter) = pump::counter(&config, desk.top()).filter(|_| remote.signal().is_none()) {
-            let dependencies = job.dependency_file().map(Path::new);
-            counter.add(&printable(job.input()).to_string(), dependencies);
+        // What fails as preprocessed here says nothing about pump mode.
+        if error.by_pump && !crashed {
+            if let Some(counter) = pump::counter(&config, desk.top()) {
+                let dependencies = job.dependency_file().map(Path::new);
+                counter.add(&printable(job.input()).to_string(), dependencies);
+            }
         }
     }
     Ok(status)

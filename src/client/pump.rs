@@ -99,6 +99,12 @@ pub fn counter(config: &Config, top: Option<&TopDir>) -> Option<Counter> {
     Counter::beside(&socket, config.max_discrepancy)
 }
 
+/// Whether a count of discrepancies is left from a build that has ended: the user's own include server, which forgives
+/// after a while, runs no more.
+fn build_is_over(top: Option<&TopDir>) -> bool {
+    socket().is_none() && top.is_some_and(|top| !auto::is_running(top))
+}
+
 /// Whether a client may start an include server.
 fn may_start() -> bool {
     switch("DISTCC_INCLUDE_SERVER", true)
@@ -201,8 +207,11 @@ fn unmapped(locks: &Path) -> Backoff<'_> {
 /// Everything that is to be sent, or why it cannot.
 fn prepare(task: Task, lines: bool, top: Option<&TopDir>) -> Result<Result<Sendable, String>, Stop> {
     let Task { command, job, config } = task;
-    if counter(config, top).is_some_and(|counter| counter.is_full()) {
-        return Ok(Err("pump mode has failed too often in this build".to_owned()));
+    if let Some(counter) = counter(config, top).filter(Counter::is_full) {
+        if !build_is_over(top) {
+            return Ok(Err("pump mode has failed too often in this build".to_owned()));
+        }
+        counter.forget();
     }
     let (directory, argv) = match words(job) {
         Ok(words) => words,
