@@ -114,6 +114,11 @@ impl Job {
         self.driver() == Driver::Clang && self.argv.iter().any(maps)
     }
 
+    /// Whether the compiler's name says that it is a clang.
+    pub fn is_of_clang(&self) -> bool {
+        self.driver() == Driver::Clang
+    }
+
     fn driver(&self) -> Driver {
         Driver::of(self.argv.first().map_or(&[][..], |compiler| compiler.as_bytes()))
     }

@@ -21,7 +21,7 @@ use crate::backoff::Backoff;
 use crate::closure::reads_files;
 use crate::exitcode::ExitCode;
 use crate::hosts::{Host, Place};
-use crate::scratch;
+use crate::scratch::{self, Manner};
 use crate::slots::Slot;
 use crate::state::Phase;
 use crate::sys::file::contains;
@@ -340,7 +340,7 @@ fn deliver(
         }
     }
     if !is_written {
-        scratch::write_output(Path::new(job.output()), &reply.object, job.assembly_only())
+        scratch::write_output(Path::new(job.output()), &reply.object, manner(job))
             .map_err(|e| unwritten(job.output(), &e))?;
     }
     Messages::new(source, reply).show();
@@ -362,6 +362,15 @@ pub fn other_compiler(
         }
         None => None,
     })
+}
+
+/// How the local compiler would write the output.
+pub fn manner(job: &Job) -> Manner {
+    match (job.is_of_clang(), job.assembly_only()) {
+        (true, _) => Manner::Replacing,
+        (false, true) => Manner::InPlace,
+        (false, false) => Manner::Assembler,
+    }
 }
 
 /// An output that came and cannot be written.

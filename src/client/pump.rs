@@ -11,7 +11,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::attempt::{Attempt, Task, other_compiler, unwritten};
+use super::attempt::{Attempt, Task, manner, other_compiler, unwritten};
 use super::command::{CompileCommand, working_directory};
 use super::config::Config;
 use super::desk::{Desk, LOCALHOST};
@@ -30,7 +30,7 @@ use crate::environment::switch;
 use crate::exitcode::ExitCode;
 use crate::hosts::Host;
 use crate::include;
-use crate::scratch;
+use crate::scratch::{self, Manner};
 use crate::state::Phase;
 use crate::sys::file::find;
 use crate::sys::process::WaitStatus;
@@ -340,11 +340,11 @@ fn finish(
         if reply.dependencies.is_empty() {
             return Ok(Outcome::Unfit("the server sent no dependency file".to_owned()));
         }
-        if let Err(e) = scratch::write_output(Path::new(file), &reply.dependencies, true) {
+        if let Err(e) = scratch::write_output(Path::new(file), &reply.dependencies, Manner::InPlace) {
             return Ok(Outcome::Ended(unwritten(file, &e)));
         }
     }
-    if let Err(e) = scratch::write_output(Path::new(job.output()), &reply.object, job.assembly_only()) {
+    if let Err(e) = scratch::write_output(Path::new(job.output()), &reply.object, manner(job)) {
         return Ok(Outcome::Ended(unwritten(job.output(), &e)));
     }
     Messages::of_server(reply).show();
