@@ -15,12 +15,12 @@ pub fn switch(name: &str, default: bool) -> bool {
     }
 }
 
-/// A number of seconds.
+/// A number of seconds. Nothing in a variable is as no variable: scripts empty what they cannot unset.
 ///
 /// # Errors
 /// A sentence that names the variable whose number is none.
 pub fn seconds(name: &str, default: u64) -> Result<u64, String> {
-    let Some(value) = env::var_os(name) else { return Ok(default) };
+    let Some(value) = env::var_os(name).filter(|value| !value.is_empty()) else { return Ok(default) };
     let number = value.to_str().and_then(|text| text.trim().parse().ok());
     number.ok_or_else(|| format!("{name} is \"{}\", not a number of seconds", printable(&value)))
 }

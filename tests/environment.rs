@@ -148,6 +148,21 @@ fn exit_codes_are_those_of_stock() {
             explain(&output)
         );
     }
+    for variable in ["DISTCC_IO_TIMEOUT", "DISTCC_BACKOFF_PERIOD", "DISTCC_MAX_DISCREPANCY"] {
+        succeed(client(&space, Kind::Ours, "localhost").env(variable, "").args(COMPILE));
+    }
+    fs::write(space.path("no-such"), "").unwrap();
+    let file = space.path("no-such").display().to_string();
+    for (compiler, why) in [
+        (file.as_str(), "it is not executable"),
+        ("/no/such/directory/no-such", "No such file or directory"),
+        ("no-such", "there is no such program in PATH"),
+        ("/usr", "it is a directory"),
+    ] {
+        let output = run(client(&space, Kind::Ours, "localhost").args([compiler, "a.o"]));
+        assert_eq!(output.status.code(), Some(110), "{compiler}");
+        assert!(own_lines(&output)[0].contains(why), "{}", explain(&output));
+    }
     // A file where a directory should be.
     fs::write(space.path("file"), "").unwrap();
     let mut monitor = space.command(space.path("bin/distccmon-text"));

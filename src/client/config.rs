@@ -86,7 +86,9 @@ pub fn start_logging() {
 
 /// A build that has no room for a single failure could not begin.
 fn max_discrepancy() -> Result<u64, String> {
-    let Some(value) = env::var_os("DISTCC_MAX_DISCREPANCY") else { return Ok(1) };
+    let Some(value) = env::var_os("DISTCC_MAX_DISCREPANCY").filter(|value| !value.is_empty()) else {
+        return Ok(1);
+    };
     let number = value.to_str().and_then(|text| text.trim().parse().ok()).filter(|number| *number > 0);
     number
         .ok_or_else(|| format!("DISTCC_MAX_DISCREPANCY is \"{}\", not a number from 1 on", printable(&value)))

@@ -14,17 +14,14 @@ use crate::waiting::{Interrupted, retry};
 
 /// Runs the command with our standard streams, in our process group, and returns how it ended.
 pub fn run(command: &CompileCommand) -> Result<WaitStatus, Stop> {
-    let failed = |e: io::Error| {
+    let failed = |why: String| {
         let name = printable(&command.argv[0]);
-        Stop::Failed(
-            ExitCode::CompilerMissing,
-            format!("cannot run {name}: {e} (searched in PATH {})", printable(&command.path)),
-        )
+        Stop::Failed(ExitCode::CompilerMissing, format!("cannot run {name}: {why}"))
     };
     let program = command.program().map(Path::to_owned).or_else(|| fallback_program(command));
-    let program = program.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+    let program = program.ok_or_else(|| failed(why_missing(command)))?;
     let pid = compiler::spawn(&program, &command.argv, &command.environment(), &Start::default())
-        .map_err(failed)?;
+        .map_err(|e| failed(e.to_string()))?;
     match retry(|| process::wait(pid)) {
         Ok(Ok(status)) => Ok(status),
         Ok(Err(e)) => {
@@ -37,6 +34,18 @@ pub fn run(command: &CompileCommand) -> Result<WaitStatus, Stop> {
 /// A compiler given with a path that does not exist is searched by its last part, as stock does it.
 fn fallback_program(command: &CompileCommand) -> Option<std::path::PathBuf> {
     compiler::find(Path::new(&command.argv[0]).file_name()?, &command.path)
+}
+
+/// Why no program was found.
+fn why_missing(command: &CompileCommand) -> String {
+    let word = Path::new(&command.argv[0]);
+    let has_directory = word.components().count() > 1;
+    match has_directory.then(|| word.metadata()) {
+        Some(Ok(metadata)) if metadata.is_dir() => "it is a directory".to_owned(),
+        Some(Ok(_)) => "it is not executable for this user".to_owned(),
+        Some(Err(e)) => format!("{e}; nor is there such a name in PATH ({})", printable(&command.path)),
+        None => format!("there is no such program in PATH ({})", printable(&command.path)),
+    }
 }
 
 /// Passes the interrupt on, since it may have been sent to us alone, and waits: a compiler removes its
