@@ -12,7 +12,6 @@ use std::fmt;
 
 pub mod bodies;
 pub mod include;
-pub mod lzo;
 pub mod path;
 pub mod probe;
 pub mod reply;
@@ -22,6 +21,7 @@ mod testing;
 mod token;
 mod words;
 
+pub use ::lzo;
 pub use token::Token;
 
 /// What one message may ask us to hold. No real client comes near these (`protocol.md` section 3.2), nor gets past those
