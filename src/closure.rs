@@ -52,15 +52,71 @@ pub enum Content {
 }
 
 /// Whether an asm statement in `text` may read a file (`.incbin`, `.include`), which nobody but the compiler could find. A
-/// word like these elsewhere costs no more than the distribution of one file.
+/// directive in a string that is none of asm costs no more than the distribution of one file.
 pub fn reads_files(text: &[u8]) -> bool {
-    let mut rest = text;
+    let mut at = 0;
     // Points are rare and quickly found; this reads every byte of every source.
-    while let Some(at) = find_byte(rest, b'.') {
-        rest = &rest[at + 1..];
-        if rest.starts_with(b"incbin") || rest.starts_with(b"include") {
+    while let Some(point) = find_byte(&text[at..], b'.') {
+        let (before, after) = (&text[..at + point], &text[at + point + 1..]);
+        at += point + 1;
+        let word = [&b"incbin"[..], b"include"].iter().find_map(|word| after.strip_prefix(*word));
+        if word.is_some_and(|behind| may_be_directive(before, behind)) {
             return true;
         }
     }
     false
+}
+
+/// Whether a word between these may be a directive of an assembler, rather than `options.include_files`, `f().include(x)` or
+/// `{ .include = x }`.
+fn may_be_directive(before: &[u8], behind: &[u8]) -> bool {
+    let of_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    // `\n` or `\012` in a string ends a statement of assembler.
+    let is_escape = before.iter().rev().take(4).any(|byte| *byte == b'\\');
+    let is_member = before.last().is_some_and(|byte| of_name(*byte) || matches!(byte, b')' | b']'));
+    if is_member && !is_escape {
+        return false;
+    }
+    let value = behind.trim_ascii_start();
+    match value.first() {
+        None => true,
+        Some(b'=' | b'(') => false,
+        // Without a blank only what ends a string or an argument, or stands for something else in it.
+        Some(byte) => value.len() < behind.len() || matches!(byte, b'"' | b'\\' | b')' | b'%'),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directives_are_told_from_members() {
+        for text in [
+            r#"asm(".incbin \"x\"");"#,
+            r#"asm(".section a\n.incbin \"x\"");"#,
+            r#"asm("nop\012.include\t\"x\"");"#,
+            r#"asm("x: .include " "\"x\"");"#,
+            r#"asm(".incbin" " \"x\"");"#,
+            "asm(STRING(.include x));",
+            "asm(STRING(.include) x);",
+            "asm(R\"(\n\t.incbin \"x\"\n)\");",
+            "asm(\".incbin %c0\" : : \"i\"(name));",
+            ".incbin",
+        ] {
+            assert!(reads_files(text.as_bytes()), "{text}");
+        }
+        for text in [
+            "options.include_memtables = 1;",
+            "options.include = 1;",
+            "a[1].include ;",
+            "f().include (x);",
+            "f(x)\n    .include(y)\n    .include (z);",
+            "struct a b = { .include = 1, .incbin =2 };",
+            "// see files.include and x.includes",
+            "x.inc",
+        ] {
+            assert!(!reads_files(text.as_bytes()), "{text}");
+        }
+    }
 }
