@@ -10,18 +10,20 @@
 //! hostlist  zeroconf                                     servers: named, or found
 //! compiler  slots  backoff  state  scratch               tools that touch the world
 //! include                                                the files that a compile reads
-//! topdir    logging   console  waiting  program  environment  closure
-//! wire      args      hosts    exitcode  dns             knowledge: values in, values out
+//! topdir  logging  console  waiting  background  program  environment  closure
+//! wire  args  hosts  exitcode  dns  sorted_map  decimal          knowledge: values in, values out
 //! sys                                                    the kernel; all `unsafe` is here
 //! ```
 
 pub mod args;
+pub mod background;
 pub mod backoff;
 pub mod client;
 pub mod closure;
 pub mod compiler;
 pub mod console;
 pub mod daemon;
+pub mod decimal;
 #[cfg(feature = "zeroconf")]
 pub mod dns;
 pub mod environment;
@@ -40,6 +42,7 @@ pub mod program;
 pub mod pump;
 pub mod scratch;
 pub mod slots;
+pub mod sorted_map;
 pub mod state;
 pub mod symlinks;
 #[allow(unsafe_code)]

@@ -19,6 +19,7 @@ use super::{Stop, local, split};
 use crate::args::{Job, printable};
 use crate::backoff::Backoff;
 use crate::closure::reads_files;
+use crate::decimal::Decimal;
 use crate::exitcode::ExitCode;
 use crate::hosts::{Host, Place};
 use crate::scratch::{self, Manner};
@@ -292,12 +293,13 @@ fn send(
     let request = Plain { text: &source.text, directory: working_directory(), version };
     match exchange(&request, connection, (host, task.config), desk, toolchain) {
         Ok(reply) => {
-            let (bytes, seconds) = (source.text.len(), begun.elapsed().as_secs_f64());
+            let (bytes, micros) = (source.text.len() as u64, begun.elapsed().as_micros() as u64);
             log::info!(
-                "{bytes} bytes from {} compiled on {} in {seconds:.4}s, rate {:.0}kB/s",
+                "{bytes} bytes from {} compiled on {} in {}s, rate {}kB/s",
                 printable(task.job.input()),
                 host.name(),
-                bytes as f64 / 1024.0 / seconds
+                Decimal(micros / 100, 4),
+                bytes.saturating_mul(1_000_000) / 1024 / micros.max(1)
             );
             Ok(reply)
         }

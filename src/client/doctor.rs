@@ -6,13 +6,15 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
-use std::sync::mpsc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::command::{CompileCommand, SAFEGUARD};
 use super::config;
 use super::remote::{Connection, Failure, HostFailure, Reply};
+use crate::background::{self, Mailbox};
 use crate::compiler;
+use crate::decimal::Decimal;
 use crate::exitcode::ExitCode;
 use crate::hostlist::{self, Found};
 use crate::hosts::{self, Host, Place};
@@ -138,19 +140,27 @@ struct Finding {
 /// Asks in threads; whoever has not answered in time is not waited for.
 fn ask_all(hosts: &[Host], compiler: &str, local_ident: Option<&str>) -> Vec<Finding> {
     let deadline = Instant::now() + PATIENCE;
-    let (sender, reports) = mpsc::channel();
-    for (index, host) in hosts.iter().enumerate() {
-        let (sender, host, compiler) = (sender.clone(), host.clone(), compiler.to_owned());
-        let local_ident = local_ident.map(str::to_owned);
-        std::thread::spawn(move || {
-            let _ = sender.send((index, examine(&host, &compiler, local_ident.as_deref())));
-        });
-    }
-    drop(sender);
+    let reports = Mailbox::new();
     let mut findings: Vec<Option<Finding>> = hosts.iter().map(|_| None).collect();
-    let left = || deadline.saturating_duration_since(Instant::now());
-    while let Ok((index, finding)) = reports.recv_timeout(left()) {
-        findings[index] = Some(finding);
+    let mut asked = 0;
+    for (index, host) in hosts.iter().enumerate() {
+        let (answer, host, compiler) = (Arc::clone(&reports), host.clone(), compiler.to_owned());
+        let local_ident = local_ident.map(str::to_owned);
+        let ask = move || answer.put((index, examine(&host, &compiler, local_ident.as_deref())));
+        match background::start(Box::new(ask)) {
+            Ok(()) => asked += 1,
+            Err(e) => {
+                let mut finding = Finding { usable: false, text: String::new() };
+                finding.say("problem", &format!("there is no thread to ask it: {e}"));
+                findings[index] = Some(finding);
+            }
+        }
+    }
+    while asked > 0 && Instant::now() < deadline {
+        for (index, finding) in reports.take(deadline) {
+            findings[index] = Some(finding);
+            asked -= 1;
+        }
     }
     let late = || {
         let what = format!("no answer within {} s", PATIENCE.as_secs());
@@ -342,7 +352,7 @@ struct Shown(Duration);
 impl std::fmt::Display for Shown {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         match self.0.as_micros() {
-            micros @ 0..10_000 => write!(f, "{:.1} ms", micros as f64 / 1000.0),
+            micros @ 0..10_000 => write!(f, "{} ms", Decimal(micros as u64 / 100, 1)),
             micros => write!(f, "{} ms", micros / 1000),
         }
     }

@@ -28,7 +28,7 @@ pub trait Request {
 
 /// One exchange; two if the server knows the compiler by its plain name only.
 pub fn exchange(
-    request: &impl Request,
+    request: &dyn Request,
     connection: Result<Connection, Failure>,
     (host, config): (&Host, &Config),
     desk: &mut Desk,
@@ -62,7 +62,7 @@ pub fn exchange(
 }
 
 fn once(
-    request: &impl Request,
+    request: &dyn Request,
     mut connection: Connection,
     host: &Host,
     desk: &mut Desk,

@@ -3,12 +3,13 @@
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::AsFd;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 
 use super::remote::{Failure, HostFailure};
+use crate::background::{self, Mailbox};
 use crate::sys::file::{Readiness, wait_ready};
 use crate::sys::socket::keep_alive;
 use crate::waiting::{self, Interrupted, retry};
@@ -19,14 +20,19 @@ const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
 /// The addresses of a host. The resolver cannot be interrupted, so it runs in a thread that is left alone when the user
 /// or the clock says so.
 fn look_up(name: String, port: u16) -> Result<io::Result<Vec<SocketAddr>>, Interrupted> {
-    let (sender, found) = mpsc::channel();
-    std::thread::spawn(move || sender.send((name.as_str(), port).to_socket_addrs().map(Iterator::collect)));
+    let found = Mailbox::new();
+    let answer = Arc::clone(&found);
+    let ask = move || answer.put((name.as_str(), port).to_socket_addrs().map(Iterator::collect));
+    if let Err(e) = background::start(Box::new(ask)) {
+        return Ok(Err(e));
+    }
     let deadline = Instant::now() + LOOK_UP_TIMEOUT;
     loop {
-        match found.recv_timeout(Duration::from_millis(20)) {
-            Ok(addresses) => return Ok(addresses),
-            Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => waiting::check()?,
-            Err(_) => return Ok(Err(io::ErrorKind::TimedOut.into())),
+        let now = Instant::now();
+        match found.take(now + Duration::from_millis(20)).pop() {
+            Some(addresses) => return Ok(addresses),
+            None if now < deadline => waiting::check()?,
+            None => return Ok(Err(io::ErrorKind::TimedOut.into())),
         }
     }
 }

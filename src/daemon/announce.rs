@@ -3,7 +3,6 @@
 //! It alone of the daemon hears strangers' multicast messages. It ends with goodbyes when the supervisor says so or has
 //! gone, and costs nothing while nobody asks.
 
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -18,6 +17,7 @@ use crate::daemon::compilers::Compilers;
 use crate::hosts::offer::Offer;
 use crate::logging::{self, NOTICE};
 use crate::program;
+use crate::sorted_map::SortedMap;
 use crate::sys::file::{self, Readiness, wait_ready};
 use crate::sys::process;
 use crate::sys::signal::{Signal, SignalPipe};
@@ -90,7 +90,7 @@ pub fn run(announcement: &Announcement, compilers: &Compilers, line: &OwnedFd) -
 fn service(announcement: &Announcement, compilers: &Compilers) -> Service {
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim().split('.').next().filter(|host| !host.is_empty()).unwrap_or("localhost");
-    let mut asked = Asked { answers: HashMap::new(), deadline: Instant::now() + ALL_PATIENCE };
+    let mut asked = Asked { answers: SortedMap::new(), deadline: Instant::now() + ALL_PATIENCE };
     let served = compilers.served();
     let program_of = |name: &str| served.iter().find(|(served, _)| served == name);
     // As stock; where there is no cc, the most usual one stands for it.
@@ -125,7 +125,7 @@ fn service(announcement: &Announcement, compilers: &Compilers) -> Service {
 
 /// Answers of compilers, of which many names stand for few files.
 struct Asked {
-    answers: HashMap<(PathBuf, &'static str), Option<String>>,
+    answers: SortedMap<(PathBuf, &'static str), Option<String>>,
     deadline: Instant,
 }
 
@@ -133,7 +133,7 @@ impl Asked {
     fn ask(&mut self, name: &str, path: &Path, option: &'static str) -> Option<String> {
         let left = self.deadline.saturating_duration_since(Instant::now()).min(PATIENCE);
         let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let answer = self.answers.entry((real, option)).or_insert_with(|| {
+        let answer = self.answers.get_or_insert_with((real, option), || {
             let answer = ask(name, path, option, left);
             answer.inspect_err(|e| log::debug!("{name} {option}: {e}")).ok()
         });

@@ -3,11 +3,13 @@
 //! Jobs of one client address are served in order of arrival; addresses take turns, so that one client's
 //! hundred jobs do not keep another's single job waiting.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
+use crate::sorted_map::SortedMap;
+
 /// A job, by the worker that has it and that worker's number for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct JobId {
     /// The worker.
     pub worker: usize,
@@ -19,7 +21,7 @@ pub struct JobId {
 #[derive(Debug)]
 pub struct Grants {
     free: usize,
-    held: HashSet<JobId>,
+    held: SortedMap<JobId, ()>,
     /// Addresses in the order of their turns, each with its jobs in order of arrival.
     waiting: VecDeque<(IpAddr, VecDeque<JobId>)>,
 }
@@ -27,7 +29,7 @@ pub struct Grants {
 impl Grants {
     /// With so many slots.
     pub fn new(slots: usize) -> Grants {
-        Grants { free: slots, held: HashSet::new(), waiting: VecDeque::new() }
+        Grants { free: slots, held: SortedMap::new(), waiting: VecDeque::new() }
     }
 
     /// How many there are in all.
@@ -70,7 +72,7 @@ impl Grants {
 
     fn release(&mut self, gone: impl Fn(&JobId) -> bool) {
         let before = self.held.len();
-        self.held.retain(|id| !gone(id));
+        self.held.retain(|id, _| !gone(id));
         self.free += before - self.held.len();
         for (_, jobs) in &mut self.waiting {
             jobs.retain(|id| !gone(id));
@@ -91,7 +93,7 @@ impl Grants {
             self.waiting.push_back((client, jobs));
         }
         self.free -= 1;
-        self.held.insert(id);
+        self.held.insert(id, ());
         Some(id)
     }
 }

@@ -19,7 +19,7 @@ const MAX_PROCESSES: usize = 4096;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Reading {
     /// Load averages over 1, 5 and 15 minutes.
-    pub load: Option<[f64; 3]>,
+    pub load: Option<[String; 3]>,
     /// Tasks that run or could.
     pub running: Option<u64>,
     /// Processes in uninterruptible sleep.
@@ -75,8 +75,10 @@ impl Machine {
     }
 }
 
-fn load_averages(loadavg: &str) -> Option<[f64; 3]> {
-    let mut words = loadavg.split_whitespace().map_while(|word| word.parse().ok());
+/// As the kernel writes them, with two decimals.
+fn load_averages(loadavg: &str) -> Option<[String; 3]> {
+    let is_number = |word: &&str| word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let mut words = loadavg.split_whitespace().take_while(is_number).map(str::to_owned);
     Some([words.next()?, words.next()?, words.next()?])
 }
 
@@ -128,7 +130,7 @@ mod tests {
     #[test]
     fn files_of_proc_are_understood() {
         let loadavg = "6.23 3.38 2.79 13/1034 4711\n";
-        assert_eq!(load_averages(loadavg), Some([6.23, 3.38, 2.79]));
+        assert_eq!(load_averages(loadavg), Some(["6.23", "3.38", "2.79"].map(String::from)));
         assert_eq!(running_tasks(loadavg), Some(13));
         assert_eq!((load_averages("x"), running_tasks("")), (None, None));
         assert_eq!(kilobytes("MemTotal: 7 kB\nMemAvailable:   8042 kB\n", "MemAvailable:"), Some(8042));

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::daemon::machine::kilobytes;
+use crate::decimal::Decimal;
 use crate::logging::NOTICE;
 
 /// How old a reading may be when it decides.
@@ -36,14 +37,14 @@ impl Memory {
             return short;
         }
         let available = fs::read_to_string(&self.meminfo).ok().and_then(|text| available(&text));
-        let short = available.is_some_and(|percent| percent < f64::from(self.least));
+        let short = available.is_some_and(|per_mille| per_mille < u64::from(self.least) * 10);
         let was_short = self.last.is_some_and(|(_, short)| short);
         self.last = Some((now, short));
         match (was_short, short) {
             (false, true) => log::info!(
                 target: NOTICE,
-                "memory is short, {:.1} % of it are available: jobs wait until it is {} % (--min-free-mem) or no other runs",
-                available.unwrap_or_default(),
+                "memory is short, {} % of it are available: jobs wait until it is {} % (--min-free-mem) or no other runs",
+                Decimal(available.unwrap_or_default(), 1),
                 self.least
             ),
             (true, false) => log::info!(target: NOTICE, "memory is not short any more"),
@@ -58,10 +59,10 @@ impl Memory {
     }
 }
 
-/// How much of the memory can be had without swapping, in percent, by the text of /proc/meminfo.
-fn available(meminfo: &str) -> Option<f64> {
+/// How much of the memory can be had without swapping, in thousandths, by the text of /proc/meminfo.
+fn available(meminfo: &str) -> Option<u64> {
     let all = kilobytes(meminfo, "MemTotal:").filter(|all| *all > 0)?;
-    Some(kilobytes(meminfo, "MemAvailable:")? as f64 / all as f64 * 100.0)
+    Some(kilobytes(meminfo, "MemAvailable:")?.saturating_mul(1000) / all)
 }
 
 #[cfg(test)]
@@ -70,7 +71,7 @@ mod tests {
 
     #[test]
     fn the_share_is_of_all_memory() {
-        assert_eq!(available("MemTotal:  2000 kB\nMemFree: 1 kB\nMemAvailable:  500 kB\n"), Some(25.0));
+        assert_eq!(available("MemTotal:  2000 kB\nMemFree: 1 kB\nMemAvailable:  500 kB\n"), Some(250));
         for unknown in
             ["", "MemTotal: 2000 kB\n", "MemTotal: 0 kB\nMemAvailable: 0 kB\n", "MemAvailable: 5 kB\n"]
         {

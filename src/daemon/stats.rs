@@ -3,7 +3,6 @@
 //!
 //! Values in, text out: the clock, the supervisor's slots and the machine's state are handed in.
 
-use std::collections::HashMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use crate::daemon::grants::JobId;
 use crate::daemon::machine::Reading;
 use crate::daemon::outcome::Outcome;
 use crate::exitcode::ExitCode;
+use crate::sorted_map::SortedMap;
 
 /// How a connection's job ended, in the classes that are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,8 +142,8 @@ pub struct Stats {
     longest: Option<(Job, u32)>,
     windows: Windows,
     /// Open connections of each worker.
-    open: HashMap<usize, u64>,
-    jobs: HashMap<JobId, Started>,
+    open: SortedMap<usize, u64>,
+    jobs: SortedMap<JobId, Started>,
 }
 
 /// A job from its compiler's start to its connection's end.
@@ -168,15 +168,15 @@ impl Stats {
             sent: 0,
             longest: None,
             windows: Windows::new(now),
-            open: HashMap::new(),
-            jobs: HashMap::new(),
+            open: SortedMap::new(),
+            jobs: SortedMap::new(),
         }
     }
 
     /// A worker has a new connection.
     pub fn accepted(&mut self, worker: usize) {
         self.accepted += 1;
-        *self.open.entry(worker).or_default() += 1;
+        *self.open.get_or_insert_with(worker, || 0) += 1;
     }
 
     /// A client that is not served has tried to connect.
@@ -199,7 +199,7 @@ impl Stats {
 
     /// A connection has ended.
     pub fn finished(&mut self, id: JobId, finished: Finished, now: Instant) {
-        let open = self.open.entry(id.worker).or_default();
+        let open = self.open.get_or_insert_with(id.worker, || 0);
         *open = open.saturating_sub(1);
         self.ends[finished.end as usize] += 1;
         self.compile_time += u64::from(finished.compile_time);
@@ -252,7 +252,7 @@ impl Stats {
             None => ("none".to_owned(), "none".to_owned(), -1),
         };
         let number = |number: Option<u64>| number.map_or("-1".to_owned(), |number| number.to_string());
-        let load = machine.load.unwrap_or([-1.0; 3]).map(|load| format!("{load:.2}"));
+        let load = machine.load.clone().unwrap_or_else(|| ["-1.00"; 3].map(str::to_owned));
         let (name, resident) = machine.largest.clone().unwrap_or(("none".to_owned(), 0));
         let megabytes = |bytes: Option<u64>| format!("{} MB", number(bytes.map(|bytes| bytes >> 20)));
         let lines = [
@@ -527,7 +527,7 @@ mod tests {
         let now = Instant::now();
         let mut stats = Stats::new(now);
         let machine = Reading {
-            load: Some([6.234, 0.5, 10.0]),
+            load: Some(["6.23", "0.50", "10.00"].map(str::to_owned)),
             running: Some(13),
             blocked: 1,
             largest: Some(("cc1plus".to_owned(), 123_368)),

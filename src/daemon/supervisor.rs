@@ -5,7 +5,7 @@
 //! child with what the child needs. The child's copy of the supervisor is dropped on the way, so that it
 //! holds no descriptor of another worker.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -23,6 +23,7 @@ use crate::daemon::memory::Memory;
 use crate::daemon::message::{self, Report, ToSupervisor, ToWorker};
 use crate::daemon::stats::{Gauges, Stats};
 use crate::daemon::stats_server::StatsServer;
+use crate::sorted_map::SortedMap;
 use crate::sys::file;
 use crate::sys::process::{self, Fork, Pid, WaitStatus};
 use crate::sys::signal::{self, Signal, SignalPipe};
@@ -108,7 +109,7 @@ struct Running {
     line: OwnedFd,
     since: Instant,
     /// The process groups of its compilers, which must not outlive it.
-    compilers: HashMap<u32, Pid>,
+    compilers: SortedMap<u32, Pid>,
 }
 
 impl Supervisor {
@@ -152,7 +153,7 @@ impl Supervisor {
                     Interest::READABLE | Interest::WRITABLE,
                 )?;
                 self.places[place].worker =
-                    Some(Running { pid, line: ours, since: Instant::now(), compilers: HashMap::new() });
+                    Some(Running { pid, line: ours, since: Instant::now(), compilers: SortedMap::new() });
                 self.places[place].restart = None;
                 Ok(None)
             }
@@ -319,7 +320,9 @@ impl Supervisor {
                     }
                 }
                 Some(ToSupervisor::Runs(job, group)) => {
-                    worker.compilers.extend(Pid::from_number(group).map(|group| (job, group)));
+                    if let Some(group) = Pid::from_number(group) {
+                        worker.compilers.insert(job, group);
+                    }
                 }
                 Some(ToSupervisor::Report(report)) => {
                     if let Some(server) = &mut self.stats {

@@ -2,16 +2,19 @@
 //! habits, and the answers of `__has_builtin` and its kin.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
-use std::io::{Seek, Write};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
 use super::lines::Dialect;
 use super::symbol::{Symbol, Symbols, known};
 use super::token::Token;
+
 use crate::sys::file::{contains, in_memory};
+use crate::sys::process::{self, Command, WaitStatus};
 
 /// A compiler to be asked, and in what situation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -264,25 +267,58 @@ fn run(
     own: &[&str],
     input: &[u8],
 ) -> Result<(Vec<u8>, Vec<u8>), String> {
-    let failed = |e: std::io::Error| format!("{} cannot be run: {e}", subject.program.display());
-    let mut stdin: File = in_memory(c"probe").map_err(failed)?;
-    stdin.write_all(input).and_then(|()| stdin.rewind()).map_err(failed)?;
-    let mut command = Command::new(&subject.program);
-    std::os::unix::process::CommandExt::arg0(&mut command, &subject.name);
-    command
-        .args(words)
-        .args(own)
-        .args(["-x", subject.language, "-"])
-        .current_dir(&subject.cwd)
-        .env_clear()
-        .envs(subject.environment.iter().map(|(name, value)| (name, value)))
-        .env("LC_ALL", "C")
-        .stdin(Stdio::from(stdin));
-    let output = command.output().map_err(failed)?;
-    if !output.status.success() || contains(&output.stderr, b"unknown argument") {
-        let text = String::from_utf8_lossy(&output.stderr);
+    let run = || -> io::Result<(WaitStatus, Vec<u8>, Vec<u8>)> {
+        let mut stdin = in_memory(c"probe")?;
+        stdin.write_all(input).and_then(|()| stdin.rewind())?;
+        let (out, err) = (in_memory(c"answer")?, in_memory(c"messages")?);
+        let pid = command(subject, words, own, [&stdin, &out, &err].map(AsFd::as_fd))?.spawn()?;
+        let status = loop {
+            match process::wait(pid) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                status => break status?,
+            }
+        };
+        Ok((status, read_all(out)?, read_all(err)?))
+    };
+    let (status, out, err) =
+        run().map_err(|e| format!("{} cannot be run: {e}", subject.program.display()))?;
+    if !status.success() || contains(&err, b"unknown argument") {
+        let text = String::from_utf8_lossy(&err);
         let last = text.lines().rev().find(|line| line.contains("error")).unwrap_or_default();
         return Err(format!("{} says nothing of itself: {last}", subject.program.display()));
     }
-    Ok((output.stdout, output.stderr))
+    Ok((out, err))
+}
+
+fn command<'a>(
+    subject: &Subject,
+    words: &[OsString],
+    own: &[&str],
+    stdio: [BorrowedFd<'a>; 3],
+) -> io::Result<Command<'a>> {
+    let c_string = |word: &OsStr| Ok(CString::new(word.as_bytes())?);
+    let language = ["-x", subject.language, "-"];
+    let own = own.iter().chain(&language).map(OsStr::new);
+    let argv = [subject.name.as_os_str()].into_iter().chain(words.iter().map(OsString::as_os_str)).chain(own);
+    let inherited = subject.environment.iter().filter(|(name, _)| name != "LC_ALL");
+    let env = inherited.map(|(name, value)| [name.as_bytes(), value.as_bytes()].join(&b'='));
+    Ok(Command {
+        program: c_string(subject.program.as_os_str())?,
+        argv: argv.map(c_string).collect::<io::Result<_>>()?,
+        env: env.chain([b"LC_ALL=C".to_vec()]).map(|it| Ok(CString::new(it)?)).collect::<io::Result<_>>()?,
+        stdio: stdio.map(Some),
+        cwd: Some(c_string(subject.cwd.as_os_str())?),
+        new_group: false,
+        die_with_parent: false,
+        no_core: false,
+        max_file_len: None,
+        max_memory: None,
+    })
+}
+
+fn read_all(mut file: File) -> io::Result<Vec<u8>> {
+    let mut contents = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut contents)?;
+    Ok(contents)
 }

@@ -15,6 +15,7 @@ use log::LevelFilter;
 
 use crate::args::printable;
 use crate::console;
+use crate::decimal::Decimal;
 use crate::logging;
 use crate::program::{self, Ending};
 use crate::sys::file::{close_standard_streams, set_nonblocking};
@@ -120,12 +121,12 @@ fn run(options: &Options) -> Result<(), String> {
         let counts = &service.counts;
         let usage = process::usage();
         let _ = console::out(format_args!(
-            "include_server: {} compiles covered, {} not, in {:.1} s; took {:.2} s of a processor and {:.1} MiB of memory\n",
+            "include_server: {} compiles covered, {} not, in {} s; took {} s of a processor and {} MiB of memory\n",
             counts.covered,
             counts.refused,
-            began.elapsed().as_secs_f64(),
-            usage.cpu.as_secs_f64(),
-            usage.peak_memory as f64 / 1024.0
+            Decimal(began.elapsed().as_millis() as u64 / 100, 1),
+            Decimal(usage.cpu.as_millis() as u64 / 10, 2),
+            Decimal(usage.peak_memory * 10 / 1024, 1)
         ));
     }
     result.map_err(|e| format!("cannot wait for clients: {e}"))

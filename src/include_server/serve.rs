@@ -1,6 +1,5 @@
 //! The event loop: clients of both kinds, signals, the clock.
 
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd};
@@ -15,6 +14,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::connection::{Connection, Progress};
 use super::service::Service;
+use crate::sorted_map::SortedMap;
 use crate::sys::signal::{Signal, SignalPipe};
 
 /// Connections at once; more wait in the kernel.
@@ -105,7 +105,7 @@ pub fn serve(
     let mut server = Server {
         service,
         listeners,
-        connections: HashMap::new(),
+        connections: SortedMap::new(),
         next: FIRST_CONNECTION,
         accept_at: Some(Instant::now()),
         last_question: Instant::now(),
@@ -115,7 +115,8 @@ pub fn serve(
     let mut ending = false;
     while !ending {
         let now = Instant::now();
-        let deadlines = server.connections.values().map(Connection::deadline).chain(server.accept_at);
+        let deadlines =
+            server.connections.values().map(|connection| connection.deadline()).chain(server.accept_at);
         let idle = limits.idle.map(|idle| (server.last_question + idle).min(now + LOOK_EVERY));
         let timeout = deadlines.chain(idle).min().map(|at| at.saturating_duration_since(now));
         match poll.poll(&mut events, timeout) {
@@ -163,7 +164,7 @@ pub fn serve(
 struct Server<'a> {
     service: &'a mut Service,
     listeners: [Option<UnixListener>; 2],
-    connections: HashMap<usize, Connection>,
+    connections: SortedMap<usize, Box<Connection>>,
     /// The number of the next connection.
     next: usize,
     /// When to accept without being told: events do not come again.
@@ -203,7 +204,7 @@ impl Server<'_> {
         if self.advance(&mut connection, progress) {
             let both = Interest::READABLE | Interest::WRITABLE;
             match poll.registry().register(connection.stream(), Token(number), both) {
-                Ok(()) => drop(self.connections.insert(number, connection)),
+                Ok(()) => drop(self.connections.insert(number, Box::new(connection))),
                 Err(e) => log::warn!("cannot wait for a client: {e}"),
             }
         }

@@ -4,18 +4,18 @@
 //! resolver, connections, clocks. A host is printed as soon as it is known to be good. Source: reference `client.md`
 //! section 5.6.
 
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use crate::background::{self, Mailbox};
 use crate::console;
 use crate::program::{self, Ending};
+use crate::sorted_map::SortedMap;
 use crate::wire;
 
 mod options;
@@ -134,12 +134,12 @@ struct Search {
     request: Vec<u8>,
     poll: Poll,
     waker: Arc<Waker>,
-    answers: (Sender<Answer>, Receiver<Answer>),
+    answers: Arc<Mailbox<Answer>>,
     /// The first name that has not been looked up.
     next: usize,
-    look_ups: HashMap<usize, LookUp>,
-    probes: HashMap<Token, Probe>,
-    addresses: HashMap<usize, IpAddr>,
+    look_ups: SortedMap<usize, LookUp>,
+    probes: SortedMap<Token, Probe>,
+    addresses: SortedMap<usize, IpAddr>,
     first_address: Option<IpAddr>,
     missing: usize,
     found: usize,
@@ -167,11 +167,11 @@ impl Search {
             request,
             poll,
             waker,
-            answers: mpsc::channel(),
+            answers: Mailbox::new(),
             next: 0,
-            look_ups: HashMap::new(),
-            probes: HashMap::new(),
-            addresses: HashMap::new(),
+            look_ups: SortedMap::new(),
+            probes: SortedMap::new(),
+            addresses: SortedMap::new(),
             first_address: None,
             missing: 0,
             found: 0,
@@ -200,7 +200,7 @@ impl Search {
             for event in &events {
                 self.advance(event.token());
             }
-            while let Ok((index, addresses)) = self.answers.1.try_recv() {
+            for (index, addresses) in self.answers.take(Instant::now()) {
                 self.take_addresses(index, addresses);
             }
             self.look_at_clocks();
@@ -230,15 +230,14 @@ impl Search {
 
     fn look_up(&self, index: usize) -> io::Result<()> {
         let name = self.name(index);
-        let (sender, waker) = (self.answers.0.clone(), Arc::clone(&self.waker));
+        let (answers, waker) = (Arc::clone(&self.answers), Arc::clone(&self.waker));
         let ask = move || {
             let addresses =
                 (name.as_str(), 0).to_socket_addrs().map(|found| found.map(|it| it.ip()).collect());
-            if sender.send((index, addresses)).is_ok() {
-                let _ = waker.wake();
-            }
+            answers.put((index, addresses));
+            let _ = waker.wake();
         };
-        std::thread::Builder::new().spawn(ask).map(drop)
+        background::start(Box::new(ask))
     }
 
     fn name(&self, index: usize) -> String {

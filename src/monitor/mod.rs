@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::console;
+use crate::decimal;
 use crate::exitcode::ExitCode;
 use crate::program::{self, Ending};
 use crate::state::{self, Phase, Record};
@@ -73,9 +74,9 @@ fn parse(args: &[OsString]) -> Option<Request> {
 /// More pictures than this per second only cost time.
 const SHORTEST_DELAY: Duration = Duration::from_millis(50);
 
-/// Seconds with a fraction, as strtod reads them; negative ones and no numbers are refused.
+/// Seconds, with decimals if need be; negative ones and no numbers are refused.
 fn parse_delay(word: &str) -> Option<Duration> {
-    word.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+    decimal::parse(word, 9).map(Duration::from_nanos)
 }
 
 fn report(delay: Duration) -> io::Result<()> {

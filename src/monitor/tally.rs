@@ -3,8 +3,7 @@
 //! All of it is derived from the records as they change, so that clients, stock's included, do nothing for it. Values in,
 //! values out: `watch` brings the records.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-
+use crate::sorted_map::SortedMap;
 use crate::state::{Phase, Record};
 
 /// This machine, in records.
@@ -16,10 +15,10 @@ pub const UNKNOWN: &str = "?";
 /// Everything seen so far.
 #[derive(Debug, Default)]
 pub struct Tally {
-    jobs: HashMap<i32, Job>,
+    jobs: SortedMap<i32, Job>,
     /// Jobs whose records have changed since they were read, if they were.
-    changed: HashSet<i32>,
-    hosts: BTreeMap<String, Counts>,
+    changed: SortedMap<i32, ()>,
+    hosts: SortedMap<String, Counts>,
 }
 
 #[derive(Debug)]
@@ -53,19 +52,19 @@ impl Tally {
             Phase::Startup | Phase::Blocked | Phase::Preprocess => before.clone(),
         };
         if let Some(left) = before.filter(|before| Some(before) != host.as_ref() && before != LOCALHOST) {
-            self.hosts.entry(left).or_default().failed += 1;
+            self.hosts.get_or_insert_with(left, Default::default).failed += 1;
         }
         self.jobs.insert(record.pid, Job { record, host });
     }
 
     /// A job's record has changed, and could not be read.
     pub fn missed(&mut self, pid: i32) {
-        self.changed.insert(pid);
+        self.changed.insert(pid, ());
     }
 
     /// A job's record is not there any more.
     pub fn gone(&mut self, pid: i32) {
-        let changed = self.changed.remove(&pid);
+        let changed = self.changed.remove(&pid).is_some();
         let (worked, host) = match self.jobs.remove(&pid) {
             Some(Job { record, host }) => {
                 (matches!(record.phase, Phase::Send | Phase::Compile | Phase::Receive | Phase::Done), host)
@@ -73,14 +72,19 @@ impl Tally {
             None => (false, None),
         };
         if worked || changed {
-            self.hosts.entry(host.unwrap_or_else(|| UNKNOWN.to_owned())).or_default().done += 1;
+            let host = host.unwrap_or_else(|| UNKNOWN.to_owned());
+            self.hosts.get_or_insert_with(host, Counts::default).done += 1;
         }
     }
 
     /// All records at once: what is not among them has gone.
     pub fn saw_all(&mut self, records: Vec<Record>) {
-        let known: HashSet<i32> = self.jobs.keys().chain(&self.changed).copied().collect();
-        let gone = known.into_iter().filter(|pid| records.iter().all(|record| record.pid != *pid));
+        let known: SortedMap<i32, ()> =
+            self.jobs.keys().chain(self.changed.keys()).map(|pid| (*pid, ())).collect();
+        let gone = known
+            .into_iter()
+            .map(|(pid, ())| pid)
+            .filter(|pid| records.iter().all(|record| record.pid != *pid));
         gone.for_each(|pid| self.gone(pid));
         records.into_iter().for_each(|record| self.saw(record));
     }
@@ -99,15 +103,15 @@ impl Tally {
     }
 
     /// Every host that has been seen, by name.
-    pub fn hosts(&self) -> BTreeMap<&str, Counts> {
-        let mut hosts: BTreeMap<&str, Counts> =
+    pub fn hosts(&self) -> SortedMap<&str, Counts> {
+        let mut hosts: SortedMap<&str, Counts> =
             self.hosts.iter().map(|(name, counts)| (name.as_str(), *counts)).collect();
         for job in self.jobs.values() {
             let works = !matches!(job.record.phase, Phase::Startup | Phase::Blocked | Phase::Done);
             // A job that preprocesses has, of a host that is not known yet, this machine's name.
             let host = job.host.as_deref().unwrap_or(&job.record.host);
             if works {
-                hosts.entry(host).or_default().running += 1;
+                hosts.get_or_insert_with(host, Default::default).running += 1;
             }
         }
         hosts

@@ -4,7 +4,6 @@
 //! of PATH. The other use is a server for one foreign machine: links without the prefix of a cross toolchain, in front of
 //! the daemon's PATH.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -20,6 +19,7 @@ use crate::compiler;
 use crate::console;
 use crate::exitcode::ExitCode;
 use crate::program::{self, Ending};
+use crate::sorted_map::SortedMap;
 use crate::sys::process::is_executable;
 
 mod plan;
@@ -172,11 +172,8 @@ fn update(options: &Options) -> Result<String, String> {
     let shown = dir.display();
     let there = links(dir).map_err(|e| format!("cannot read {shown}: {e}"))?;
     let wanted = match &options.source {
-        _ if options.remove => BTreeMap::new(),
-        Source::Installed { path, distcc } => {
-            let target = relative(dir, distcc);
-            installed(path, dir).into_iter().map(|name| (name, target.clone())).collect()
-        }
+        _ if options.remove => SortedMap::new(),
+        Source::Installed { path, distcc } => installed(path, dir, &relative(dir, distcc)),
         Source::Toolchain { prefix, bin } => stripped(prefix, bin),
     };
     if wanted.is_empty() && !options.remove {
@@ -225,9 +222,9 @@ fn update(options: &Options) -> Result<String, String> {
 }
 
 /// Entries of `dir`, which need not exist: links with what they lead to.
-fn links(dir: &Path) -> io::Result<BTreeMap<OsString, Option<PathBuf>>> {
+fn links(dir: &Path) -> io::Result<SortedMap<OsString, Option<PathBuf>>> {
     let entries = match fs::read_dir(dir) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(SortedMap::new()),
         entries => entries?,
     };
     entries
@@ -238,8 +235,8 @@ fn links(dir: &Path) -> io::Result<BTreeMap<OsString, Option<PathBuf>>> {
         .collect()
 }
 
-/// The names of all compilers in `path`, but for what leads to distcc.
-fn installed(path: &[PathBuf], links: &Path) -> BTreeSet<OsString> {
+/// The names of all compilers in `path`, but for what leads to distcc, each with the `target` of its link.
+fn installed(path: &[PathBuf], links: &Path, target: &Path) -> SortedMap<OsString, PathBuf> {
     let programs = path.iter().filter(|dir| *dir != links).flat_map(|dir| entries(dir));
     programs
         .filter(|program| {
@@ -247,15 +244,15 @@ fn installed(path: &[PathBuf], links: &Path) -> BTreeSet<OsString> {
                 && is_executable(program)
                 && !compiler::is_distcc(program)
         })
-        .filter_map(|program| program.file_name().map(OsStr::to_owned))
+        .filter_map(|program| Some((program.file_name()?.to_owned(), target.to_owned())))
         .collect()
 }
 
 /// The compilers of a toolchain by their names without its prefix. Its gcc is `cc`, too, as its clients may say.
 ///
 /// Not clang's: it takes the machine from the name it is called by, and clients tell it with `-target` as well.
-fn stripped(prefix: &OsStr, bin: &Path) -> BTreeMap<OsString, PathBuf> {
-    let mut wanted = BTreeMap::new();
+fn stripped(prefix: &OsStr, bin: &Path) -> SortedMap<OsString, PathBuf> {
+    let mut wanted = SortedMap::new();
     for program in entries(bin) {
         let Some(name) = program.file_name().and_then(|name| name.as_bytes().strip_prefix(prefix.as_bytes()))
         else {

@@ -1,8 +1,9 @@
 //! What has to change in a directory of links. Values in, values out.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+
+use crate::sorted_map::SortedMap;
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +19,8 @@ pub enum Change {
 /// The steps from what is `there` (links with their targets) to what is `wanted`. Of what is there, only links that
 /// `is_ours` says yes to are touched.
 pub fn plan(
-    wanted: &BTreeMap<OsString, PathBuf>,
-    there: &BTreeMap<OsString, Option<PathBuf>>,
+    wanted: &SortedMap<OsString, PathBuf>,
+    there: &SortedMap<OsString, Option<PathBuf>>,
     is_ours: impl Fn(&Path) -> bool,
 ) -> Vec<Change> {
     let ours = |target: &Option<PathBuf>| target.as_deref().is_some_and(&is_ours);
@@ -40,7 +41,7 @@ mod tests {
     #[test]
     fn only_our_links_are_touched() {
         let link = |target: &str| Some(PathBuf::from(target));
-        let there = BTreeMap::from([
+        let there = SortedMap::from_iter([
             ("cc".into(), link("../../bin/distcc")),
             ("gcc".into(), link("/old/distcc")),
             ("gcc-4".into(), link("../../bin/distcc")),
@@ -51,7 +52,7 @@ mod tests {
         let wanted = ["c++", "cc", "gcc", "g++"].map(|name| (name.into(), "../../bin/distcc".into()));
         let is_ours = |target: &Path| target.ends_with("distcc");
         assert_eq!(
-            plan(&wanted.into(), &there, is_ours),
+            plan(&wanted.into_iter().collect(), &there, is_ours),
             [
                 Change::Remove("gcc-4".into()),
                 Change::Add("c++".into(), "../../bin/distcc".into()),

@@ -9,7 +9,7 @@ use super::cvt;
 use super::signal::{self, AllBlocked, Signal};
 
 /// A process id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Pid(libc::pid_t);
 
 impl Pid {

@@ -1,6 +1,5 @@
 //! The sockets of all interfaces, and a [`Speaker`] for each.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -11,6 +10,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use super::{GROUP_V4, GROUP_V6, MAX_MESSAGE, PORT, Speaker};
+use crate::sorted_map::SortedMap;
 use crate::sys::multicast::{self, Interface, Network};
 
 /// Messages that are heard on a link in a second. More than that is a flood, of which the rest is thrown away.
@@ -22,9 +22,8 @@ const MOST_LINKS: usize = 64;
 const CHANGES: Token = Token(usize::MAX);
 const WAKE: Token = Token(usize::MAX - 1);
 
-/// One interface.
-struct Link<S> {
-    speaker: S,
+/// One interface. (What speaks there is apart from it, so that there is one copy of this code for all kinds of speakers.)
+struct Link {
     networks: Vec<Network>,
     v4: Option<UdpSocket>,
     v6: Option<UdpSocket>,
@@ -40,7 +39,7 @@ pub struct Links<S> {
     /// Which interfaces, and which addresses of them.
     wanted: Wanted,
     /// By the kernel's number.
-    links: BTreeMap<u32, Link<S>>,
+    links: SortedMap<u32, (Link, S)>,
     buffer: Vec<u8>,
 }
 
@@ -80,19 +79,19 @@ impl<S: Speaker> Links<S> {
             events: Events::with_capacity(32),
             changes,
             wanted,
-            links: BTreeMap::new(),
+            links: SortedMap::new(),
             buffer: vec![0; MAX_MESSAGE],
         })
     }
 
     /// What happens on each link.
     pub fn speakers(&mut self) -> impl Iterator<Item = (u32, &mut S)> {
-        self.links.iter_mut().map(|(index, link)| (*index, &mut link.speaker))
+        self.links.iter_mut().map(|(index, (_, speaker))| (*index, speaker))
     }
 
     /// This machine's own addresses on the links.
     pub fn own_addresses(&self) -> Vec<IpAddr> {
-        self.links.values().flat_map(|link| &link.networks).map(|network| network.address).collect()
+        self.links.values().flat_map(|(link, _)| &link.networks).map(|network| network.address).collect()
     }
 
     /// Looks which interfaces there are; whether a link has gone.
@@ -106,20 +105,15 @@ impl<S: Speaker> Links<S> {
         self.links.retain(|index, _| found.iter().any(|interface| interface.index == *index));
         let has_lost = self.links.len() < before;
         for interface in found {
-            let link = self.links.entry(interface.index).or_insert_with(|| Link {
-                speaker: make(now),
-                networks: Vec::new(),
-                v4: None,
-                v6: None,
-                heard: (now, 0),
-            });
+            let new = || (Link { networks: Vec::new(), v4: None, v6: None, heard: (now, 0) }, make(now));
+            let (link, speaker) = self.links.get_or_insert_with(interface.index, new);
             if link.networks == interface.networks {
                 continue;
             }
             link.networks = interface.networks;
             link.open_sockets(interface.index, &self.poll, &interface.name);
             let addresses: Vec<IpAddr> = link.networks.iter().map(|network| network.address).collect();
-            link.speaker.set_addresses(&addresses, &machine, now);
+            speaker.set_addresses(&addresses, &machine, now);
         }
         self.speak(now);
         Ok(has_lost)
@@ -127,7 +121,7 @@ impl<S: Speaker> Links<S> {
 
     /// Listens and speaks until something has happened, or until `until`. True if interfaces have changed.
     pub fn turn(&mut self, until: Option<Instant>) -> io::Result<bool> {
-        let deadlines = self.links.values().filter_map(|link| link.speaker.deadline());
+        let deadlines = self.links.values().filter_map(|(_, speaker)| speaker.deadline());
         let next = deadlines.chain(until).min();
         // Rounded up, so that no wait ends just before its time.
         let wait = next.map(|next| next.saturating_duration_since(Instant::now()) + Duration::from_millis(1));
@@ -142,14 +136,9 @@ impl<S: Speaker> Links<S> {
                 CHANGES => has_changed = true,
                 WAKE => {}
                 Token(number) => {
-                    let Some(link) = self.links.get_mut(&((number / 2) as u32)) else { continue };
-                    link.listen(number % 2 == 1, &mut self.buffer, now);
+                    let Some((link, speaker)) = self.links.get_mut(&((number / 2) as u32)) else { continue };
+                    link.listen(number % 2 == 1, speaker, &mut self.buffer, now);
                 }
-            }
-        }
-        for link in self.links.values_mut() {
-            if link.speaker.deadline().is_some_and(|deadline| deadline <= now) {
-                link.speaker.advance(now);
             }
         }
         self.speak(now);
@@ -158,25 +147,29 @@ impl<S: Speaker> Links<S> {
 
     /// Sends what the speakers have to say. That a datagram cannot be sent is as if it were lost.
     pub fn speak(&mut self, now: Instant) {
-        for link in self.links.values_mut() {
-            if link.speaker.deadline().is_some_and(|deadline| deadline <= now) {
-                link.speaker.advance(now);
-            }
-            while let Some((to, message)) = link.speaker.next_message() {
-                let all = [SocketAddr::from((GROUP_V4, PORT)), SocketAddr::from((GROUP_V6, PORT))];
-                for (socket, group) in [&link.v4, &link.v6].into_iter().zip(all) {
-                    let Some(socket) = socket else { continue };
-                    let to = to.unwrap_or(group);
-                    if to.is_ipv4() == group.is_ipv4() {
-                        let _ = socket.send_to(&message, to);
-                    }
-                }
-            }
+        for (link, speaker) in self.links.values_mut() {
+            link.speak(speaker, now);
         }
     }
 }
 
-impl<S: Speaker> Link<S> {
+impl Link {
+    fn speak(&self, speaker: &mut dyn Speaker, now: Instant) {
+        if speaker.deadline().is_some_and(|deadline| deadline <= now) {
+            speaker.advance(now);
+        }
+        while let Some((to, message)) = speaker.next_message() {
+            let all = [SocketAddr::from((GROUP_V4, PORT)), SocketAddr::from((GROUP_V6, PORT))];
+            for (socket, group) in [&self.v4, &self.v6].into_iter().zip(all) {
+                let Some(socket) = socket else { continue };
+                let to = to.unwrap_or(group);
+                if to.is_ipv4() == group.is_ipv4() {
+                    let _ = socket.send_to(&message, to);
+                }
+            }
+        }
+    }
+
     fn open_sockets(&mut self, index: u32, poll: &Poll, name: &str) {
         let has = |v4: bool| self.networks.iter().any(|network| network.address.is_ipv4() == v4);
         let open = |result: io::Result<std::net::UdpSocket>, odd: usize| {
@@ -202,7 +195,7 @@ impl<S: Speaker> Link<S> {
         }
     }
 
-    fn listen(&mut self, v6: bool, buffer: &mut [u8], now: Instant) {
+    fn listen(&mut self, v6: bool, speaker: &mut dyn Speaker, buffer: &mut [u8], now: Instant) {
         let Some(socket) = (if v6 { &self.v6 } else { &self.v4 }) else { return };
         if now >= self.heard.0 + Duration::from_secs(1) {
             self.heard = (now, 0);
@@ -214,7 +207,7 @@ impl<S: Speaker> Link<S> {
                     let is_near = self.networks.iter().any(|network| network.contains(from.ip()));
                     self.heard.1 = self.heard.1.saturating_add(1);
                     if is_near && self.heard.1 <= MOST_HEARD {
-                        self.speaker.hear(&buffer[..len], from, now);
+                        speaker.hear(&buffer[..len], from, now);
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}

@@ -71,7 +71,7 @@ impl Worker<'_> {
             return;
         }
         self.crowded |= self.connections.len() >= CROWD;
-        self.connections.insert(id, Connection::new(stream, peer, self.policy.silence));
+        self.connections.insert(id, Box::new(Connection::new(stream, peer, self.policy.silence)));
         self.report(|| Report::Accepted(id));
         // The request usually lies there already.
         self.serve(id);
@@ -80,11 +80,11 @@ impl Worker<'_> {
     /// Whether one more client fits; one that has sent nothing yet makes way, the longest waiting first.
     pub(super) fn make_room(&mut self, peer: Peer) -> bool {
         let Connections { all, per_address } = self.policy.connections;
-        let of_address = |it: &&Connection| it.peer.ip() == peer.ip();
+        let of_address = |it: &Connection| it.peer.ip() == peer.ip();
         let count = self.connections.len();
         // Who has more than its share makes way itself.
-        let crowded =
-            count >= per_address && self.connections.values().filter(of_address).count() >= per_address;
+        let crowded = count >= per_address
+            && self.connections.values().filter(|it| of_address(it)).count() >= per_address;
         if !crowded && count < all {
             return true;
         }

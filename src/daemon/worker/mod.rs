@@ -10,7 +10,6 @@ mod jobs;
 mod memory;
 mod superior;
 
-use std::collections::HashMap;
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -32,6 +31,7 @@ use crate::daemon::outcome::Outcome;
 use crate::daemon::specs::Specs;
 use crate::daemon::stream::{Peer, Stream};
 use crate::daemon::workplace::Workplaces;
+use crate::sorted_map::SortedMap;
 use crate::sys::process::{self, Pid};
 use crate::sys::signal::{Signal, SignalPipe};
 use crate::sys::splice::Splicer;
@@ -130,10 +130,10 @@ struct Worker<'a> {
     draining: bool,
     signals: SignalPipe,
     policy: &'a Policy,
-    connections: HashMap<u32, Connection>,
+    connections: SortedMap<u32, Box<Connection>>,
     /// There have been [`CROWD`] connections at once, or large commands, since there were no connections.
     crowded: bool,
-    children: HashMap<Pid, u32>,
+    children: SortedMap<Pid, u32>,
     /// Connections with bytes left to read, or the listener with connections left to accept: edge-triggered
     /// events do not come again.
     unfinished: Vec<Token>,
@@ -172,9 +172,9 @@ impl<'a> Worker<'a> {
             draining: false,
             signals,
             policy,
-            connections: HashMap::new(),
+            connections: SortedMap::new(),
             crowded: false,
-            children: HashMap::new(),
+            children: SortedMap::new(),
             unfinished: Vec::new(),
             parked: Vec::new(),
             look_at_parked: None,
@@ -279,7 +279,7 @@ impl<'a> Worker<'a> {
         self.put_back(id, connection, next);
     }
 
-    fn put_back(&mut self, id: u32, connection: Connection, next: Next) {
+    fn put_back(&mut self, id: u32, connection: Box<Connection>, next: Next) {
         self.connections.insert(id, connection);
         if next == Next::Close {
             self.close(id);
