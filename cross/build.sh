@@ -15,9 +15,10 @@ machine=${1-}
     exit 2
 }
 target=
+flags=
 . "./cross/$machine.conf"
 
-most=${MOST_BYTES:-1310720}
+most=${MOST_BYTES:-917504}
 directory=${CARGO_TARGET_DIR:-target}/dist
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 has_target() { ls "$(rustc --print target-libdir --target "$target" 2>/dev/null)"/libstd-*.rlib >/dev/null 2>&1; }
@@ -35,19 +36,19 @@ if [ -z "$toolchain" ]; then
     fi
 fi
 
-# Small before fast; nobody unwinds.
-export CARGO_PROFILE_RELEASE_OPT_LEVEL=s CARGO_PROFILE_RELEASE_PANIC=abort
+# Small before fast, but for the codec (Cargo.toml); nobody unwinds.
+export CARGO_PROFILE_RELEASE_OPT_LEVEL=z CARGO_PROFILE_RELEASE_PANIC=abort
 # Paths of the building machine would stand in the messages of panics.
-flags="--remap-path-prefix=$PWD=. --remap-path-prefix=$cargo_home=cargo"
+flags="$flags --remap-path-prefix=$PWD=. --remap-path-prefix=$cargo_home=cargo"
 case $toolchain in
     debian)
         venv=$(sh cross/setup.sh --check)
-        # Debian's rustc has no start-up objects of musl; zig brings its own. Tables for
-        # unwinding are a tenth of the file.
+        # Debian's rustc has no start-up objects of musl; zig brings its own. Tables for unwinding are a tenth of the
+        # file, and so are the texts of panics: sys/start.rs says what stands in for them.
         env PATH="$venv/bin:/usr/bin:/bin" RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
-            CARGO_ZIGBUILD_PYTHON_PATH="$venv/bin/python" \
-            RUSTFLAGS="$flags -C link-self-contained=no -C force-unwind-tables=no" \
-            cargo-zigbuild zigbuild -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size \
+            CARGO_ZIGBUILD_PYTHON_PATH="$venv/bin/python" CARGO_PROFILE_RELEASE_PANIC=immediate-abort \
+            RUSTFLAGS="$flags -C link-self-contained=no -C force-unwind-tables=no --cfg silent_panics" \
+            cargo-zigbuild zigbuild -Zpanic-immediate-abort -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size \
             --release --locked --target "$target" --target-dir "$directory/build"
         ;;
     rustup)
