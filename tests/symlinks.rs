@@ -119,6 +119,19 @@ fn links_come_and_go_with_their_compilers() {
     assert_eq!(names(&links), ["README", "clang", "g++", "gcc"].map(str::to_owned).into());
 
     assert_eq!(again(&["--quiet"]), "");
+
+    // The last ones go, and then there is nothing that could be done.
+    for name in ["gcc", "g++", "clang"] {
+        let _ = fs::rename(workspace.path("compilers").join(name), workspace.path(name));
+    }
+    assert!(again(&[]).contains("0 compilers, 0 links added, 2 removed"));
+    let output = run(update(&workspace).args(["--path", &path]).arg(&links));
+    assert_eq!(output.status.code(), Some(107), "{}", explain(&output));
+    for name in ["gcc", "clang"] {
+        fs::rename(workspace.path(name), workspace.path("compilers").join(name)).unwrap();
+    }
+    assert!(again(&[]).contains("2 links added, 0 removed"));
+
     assert!(again(&["--remove"]).contains("0 links added, 2 removed"));
     assert_eq!(names(&links), ["README", "g++"].map(str::to_owned).into());
 }

@@ -176,7 +176,15 @@ fn update(options: &Options) -> Result<String, String> {
         Source::Installed { path, distcc } => installed(path, dir, &relative(dir, distcc)),
         Source::Toolchain { prefix, bin } => stripped(prefix, bin),
     };
-    if wanted.is_empty() && !options.remove {
+    let is_ours = |target: &Path| match &options.source {
+        Source::Installed { .. } => {
+            target.file_name().is_some_and(|name| name.as_bytes().starts_with(b"distcc"))
+        }
+        Source::Toolchain { bin, .. } => target.parent() == Some(bin),
+    };
+    let changes = plan(&wanted, &there, is_ours);
+    // With the last compiler its links go, too.
+    if wanted.is_empty() && changes.is_empty() && !options.remove {
         return Err(match &options.source {
             Source::Installed { path, .. } => {
                 let dirs: Vec<String> = path.iter().map(|dir| dir.display().to_string()).collect();
@@ -187,13 +195,6 @@ fn update(options: &Options) -> Result<String, String> {
             }
         });
     }
-    let is_ours = |target: &Path| match &options.source {
-        Source::Installed { .. } => {
-            target.file_name().is_some_and(|name| name.as_bytes().starts_with(b"distcc"))
-        }
-        Source::Toolchain { bin, .. } => target.parent() == Some(bin),
-    };
-    let changes = plan(&wanted, &there, is_ours);
     if !options.dry_run && !changes.is_empty() {
         fs::create_dir_all(dir).map_err(|e| format!("cannot make {shown}: {e}"))?;
     }
