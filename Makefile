@@ -3,7 +3,7 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 
-.PHONY: all build demo demo-pump test lint fuzz attack bench bench-instructions bench-daemon bench-client bench-include bench-pump static dist install clean
+.PHONY: all build demo demo-pump test lint fuzz attack bench bench-instructions bench-daemon bench-client bench-include bench-pump static dist source deb test-packaging install clean
 
 all: build
 
@@ -83,6 +83,18 @@ dist:
 
 $(MACHINES:%=dist-%): dist-%:
 	sh cross/dist.sh $*
+
+# What packages are built from without a network, and Debian's package: target/package. See cross/packaging/README.md
+source:
+	sh cross/packaging/source.sh
+
+deb:
+	sh cross/packaging/deb.sh
+
+# Builds packages and tries them in fresh systems; ten minutes, as root
+test-packaging:
+	sh tests/setup.sh packaging
+	sh tests/packaging.sh
 
 # The program, its names, manual pages and what init systems and shells need: see cross/install.sh
 install: build

@@ -8,6 +8,7 @@
 #   extra   clang, another gcc, cross compilers, qemu, cmake, ninja, meson, autotools, makepkg, zsh, fish and
 #           logrotate, valgrind, and compilers of an ARM board unpacked below target: for the tests that skip
 #           themselves without them
+#   packaging build, and what tests/packaging.sh builds packages with
 #
 # Without arguments: build. What is there already is left alone, and when all is
 # there nothing is run. What is missing is installed where that is possible
@@ -20,7 +21,7 @@ set -eu
 rust_min=1.85
 
 usage() {
-    echo "usage: setup.sh [build|test|demo|extra]..." >&2
+    echo "usage: setup.sh [build|test|demo|extra|packaging]..." >&2
     exit 2
 }
 
@@ -34,6 +35,7 @@ for group in "$@"; do
         extra) want="$want clang gcc-11 arm-linux-gnueabihf-gcc cmake ninja"
             want="$want meson autoconf automake makepkg bsdtar fakeroot zsh fish logrotate valgrind"
             want="$want arm-linux-gnueabihf-g++ aarch64-linux-gnu-gcc aarch64-linux-gnu-g++ qemu-arm-static" ;;
+        packaging) want="$want rust gcc make git dh dpkg-buildpackage mmdebstrap makepkg pacman bsdtar fakeroot busybox perl" ;;
         *) usage ;;
     esac
 done
@@ -86,7 +88,8 @@ missing() {
             *-linux-gnu-g*) package="${tool##*-}-aarch64-linux-gnu libc6-dev-arm64-cross" ;; ninja) package=ninja-build ;;
             ssh) package=openssh-client ;; sshd) package=openssh-server ;;
             dropbear | dbclient) package=dropbear-bin ;; ip) package=iproute2 ;; dbus-daemon) package=dbus ;;
-            avahi-browse) package=avahi-utils ;; bsdtar) package=libarchive-tools ;; esac
+            avahi-browse) package=avahi-utils ;; bsdtar) package=libarchive-tools ;;
+            dh) package=debhelper ;; dpkg-buildpackage) package=dpkg-dev ;; pacman) package=pacman-package-manager ;; esac
         lack="$lack $tool"
         case " $need " in *" $package "*) ;; *) need="$need $package" ;; esac
     done
