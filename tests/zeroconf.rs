@@ -359,3 +359,90 @@ fn strangers_and_floods_get_nothing() {
     assert_eq!(answers(&neighbour, 500).len(), 1);
     assert_eq!(server.processes(), processes, "{}", server.log());
 }
+
+/// Without IPv4, with addresses that mean nothing without an interface; and a server whose address changes.
+#[test]
+fn addresses_of_all_kinds_that_change() {
+    let Some(mut networks) = Networks::new(1) else { return };
+    let workspace = Workspace::new("zeroconf-addresses");
+    let _end = EndBrowsers(&workspace);
+    let (here, there) = (networks.machine("here", 1, &[0]), networks.machine("box2", 2, &[0]));
+    for machine in [&here, &there] {
+        machine.ip("-4 addr flush dev eth0");
+    }
+    // A tentative address cannot be used: the kernel looks for a second whether somebody else has it.
+    wait_until("the addresses can be used", || {
+        [&here, &there].iter().all(|machine| {
+            let mut show = workspace.command("ip");
+            show.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").args(["-6", "addr", "show", "dev", "eth0"]);
+            let output = run(&mut machine.command(&show));
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            text.contains("fe80:") && !text.contains("tentative")
+        })
+    });
+    let server = server(&workspace, &there, &[]);
+    wait_until_announced(&server, 1);
+    let mut found = Vec::new();
+    wait_until("it is found by its IPv6 address", || {
+        found = hosts(&workspace, &here, "+zeroconf");
+        found.first().is_some_and(|host| host.starts_with("[fe80::") && host.ends_with("]:3632/2"))
+    });
+    compile(&workspace, &here, "+zeroconf", "a.c");
+    server.wait_for_jobs("COMPILE_OK", 1);
+
+    for (gone, new) in [("", "10.98.0.2"), ("10.98.0.2", "10.98.0.7")] {
+        if !gone.is_empty() {
+            there.ip(&format!("addr del {gone}/24 dev eth0"));
+        } else {
+            here.ip("addr add 10.98.0.1/24 dev eth0");
+        }
+        there.ip(&format!("addr add {new}/24 dev eth0"));
+        let expected = format!("{new}:3632/2");
+        wait_until("the new address is known", || {
+            hosts(&workspace, &here, "+zeroconf").first() == Some(&expected)
+        });
+    }
+    let output = compile(&workspace, &here, "+zeroconf", "b.c");
+    assert!(stderr(&output).contains("10.98.0.7:3632/2 completed ok"), "{}", explain(&output));
+}
+
+/// Two machines of one name become two servers; what comes from outside the network makes none.
+#[test]
+fn names_are_claimed_and_strangers_announce_nothing() {
+    use distcc::dns::{Data, Name, Record, Writer};
+
+    let Some(mut networks) = Networks::new(1) else { return };
+    let workspace = Workspace::new("zeroconf-names");
+    let _end = EndBrowsers(&workspace);
+    let here = networks.machine("here", 1, &[0]);
+    let (box2, box3) = (networks.machine("same", 2, &[0]), networks.machine("other", 3, &[0]));
+    let box3 = Machine { name: "same".to_owned(), ..box3 };
+    let servers = [server(&workspace, &box2, &[]), server(&workspace, &box3, &[])];
+    servers.iter().for_each(|server| wait_until_announced(server, 1));
+    let both = ["10.98.0.2:3632/2", "10.98.0.3:3632/2"];
+    wait_until("both are found", || hosts(&workspace, &here, "+zeroconf") == both);
+    wait_until("one has another name", || {
+        servers.iter().filter(|server| server.log().contains("\"distcc@same #2\"")).count() == 1
+    });
+
+    // The same announcement from a neighbour and, before it, from a stranger on the same wire.
+    let faker = networks.machine("faker", 9, &[0]);
+    faker.ip("addr add 192.0.2.9/32 dev eth0");
+    let announcement = |last: u8| {
+        let service_type = Name::new(["_distcc", "_tcp", "local"]);
+        let (instance, host) = (service_type.below(&format!("fake{last}")), Name::new(["fake", "local"]));
+        let record = |name: &Name, data| Record { name: name.clone(), unique: false, ttl: 120, data };
+        let mut writer = Writer::response(0);
+        writer.answer(&record(&service_type, Data::Ptr(instance.clone())));
+        writer.answer(&record(&instance, Data::Srv { port: 1, target: host.clone() }));
+        writer.answer(&record(&instance, Data::Txt(b"\x06jobs=1".to_vec())));
+        writer.answer(&record(&host, Data::A([10, 98, 0, last].into())));
+        writer.finish()
+    };
+    for (from, last) in [("192.0.2.9:5353", 200), ("10.98.0.9:1234", 201), ("10.98.0.9:5353", 202)] {
+        faker.socket(from).send_to(&announcement(last), "224.0.0.251:5353").unwrap();
+    }
+    wait_until("the neighbour's is believed", || {
+        hosts(&workspace, &here, "+zeroconf") == [both[0], both[1], "10.98.0.202:1/1"]
+    });
+}
