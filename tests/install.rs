@@ -171,6 +171,43 @@ fn the_script_of_openrc_starts_and_reloads() {
     );
 }
 
+/// What runs on other machines is for any shell, and packages are of this version.
+#[test]
+fn scripts_are_for_any_shell_and_packages_of_this_version() {
+    if !tool("busybox") {
+        return;
+    }
+    let workspace = Workspace::new("scripts");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut dirs = vec![root.join("cross"), root.join("docs/sysv")];
+    let (mut scripts, mut versions) = (0, 0);
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+                continue;
+            }
+            let text = text(path.clone());
+            if text.starts_with("#!/bin/sh\n") || path.ends_with("APKBUILD") {
+                succeed(workspace.command("busybox").args(["sh", "-n"]).arg(&path));
+                scripts += 1;
+            }
+            let version = |line: &str| {
+                let after = ["pkgver=", "DISTCC_RS_VERSION = ", "distcc-rs ("];
+                let rest = after.iter().find_map(|word| line.strip_prefix(word))?;
+                Some(rest.trim_end_matches(") unstable; urgency=medium").to_owned())
+            };
+            for found in text.lines().filter_map(version) {
+                assert_eq!(found, env!("CARGO_PKG_VERSION"), "{}", path.display());
+                versions += 1;
+            }
+        }
+    }
+    assert!(scripts >= 12, "{scripts}");
+    assert_eq!(versions, 4);
+}
+
 /// A system of nothing but busybox, a compiler and what `install.sh` puts there: no `/proc`, no device but a file in the
 /// place of `/dev/null`. The script of SysV init starts the server, which serves, and stops it.
 #[test]
