@@ -103,7 +103,7 @@ debian() {
         [ ! -L "$link" ] || fail "the server would start by itself"
     done
     chroot "$root" dpkg --purge distcc-rs >"$dir/purge.log" 2>&1
-    left=$(find "$root" -xdev -name '*distcc*' ! -path "$root/tmp/*" ! -path "$root/var/cache/*" ! -path "$root/var/log/*" ! -path "$root/var/lib/apt/*")
+    left=$(find "$root" -xdev -name '*distcc*' ! -path "$root/tmp/*" ! -path "$root/var/cache/*" ! -path "$root/var/log/*" ! -path "$root/var/lib/apt/*" ! -path "$root/run/*")
     [ -z "$left" ] || fail "left behind: $left"
     echo "debian: replaced stock's distcc, served, distributed, left nothing behind"
 }
