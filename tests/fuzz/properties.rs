@@ -728,11 +728,29 @@ pub fn include_condition(bytes: &[u8]) {
     if condition.is_empty() || condition.iter().any(|byte| b"\"'/\\\r#".contains(byte)) {
         return;
     }
+    // A parenthesis that closes ours, from here or from a macro, makes `!` one of a part.
+    if !bytes.split(|byte| *byte == b'\n').all(is_balanced)
+        || macros.iter().any(|byte| b"\"'/\\".contains(byte))
+    {
+        return;
+    }
     let text = [macros, b"\n#if (", condition, b")\n#if !(", condition, b")\n"].concat();
     let all = outcomes(&text);
     if let [.., Outcome::Condition(one), Outcome::Condition(other)] = &all[..] {
         assert_eq!(one.map(|truth| !truth), *other);
     }
+}
+
+/// Whether every parenthesis on a line has its other one, in this order, and none may be hidden.
+fn is_balanced(line: &[u8]) -> bool {
+    let mut open = 0;
+    let never_below = line.iter().all(|byte| {
+        open += i32::from(*byte == b'(') - i32::from(*byte == b')');
+        open >= 0
+    });
+    let hides =
+        line.iter().any(|byte| b"()".contains(byte)) && line.iter().any(|byte| b"\"'/\\".contains(byte));
+    never_below && open == 0 && !hides
 }
 
 /// Text in the midst of macros; what is once expanded without them stays as it is.
