@@ -606,6 +606,46 @@ fn generated_trees() {
     assert!(inexact * 4 <= compared, "{inexact} of {compared} answers are supersets");
 }
 
+/// Several units of trees that change between them, in directories quiet enough to vouch for what is not in them:
+/// what one engine remembers of all of it is never another answer than the compiler's.
+#[test]
+fn generated_trees_change() {
+    let workspace = Workspace::new("include");
+    let root = fs::canonicalize(workspace.path("")).unwrap();
+    let trees: Vec<PathBuf> = (0..10).map(|seed| root.join(seed.to_string())).collect();
+    for (seed, tree) in trees.iter().enumerate() {
+        fs::create_dir(tree).unwrap();
+        lay_out(tree, &Generator(seed as u64 * 2 + 40_001).tree());
+    }
+    // Times younger than two seconds vouch for nothing.
+    std::thread::sleep(Duration::from_millis(2200));
+    let mut engine = Engine::new();
+    let mut generator = Generator(7);
+    let mut compared = 0;
+    for round in 0..4 {
+        for tree in &trees {
+            for (source, define) in [("a.c", "-DN=1"), ("a.c", "-DN=2"), ("a.cc", "-DM0=N")] {
+                let options = ["-c", source, "-Ii", "-iquote", "q", "-isystem", "s", define];
+                let unit = unit(tree, "gcc", &options);
+                if engine.closure(&unit).is_err() {
+                    continue;
+                }
+                let Some((missed, _)) = differences(&mut engine, &unit) else { continue };
+                assert!(missed.is_empty(), "round {round}: missed {missed:?}; see {}", tree.display());
+                compared += 1;
+            }
+            let header =
+                format!("{}h{}.h", generator.pick(&["", "i/", "q/", "s/", "i/d/"]), generator.below(6));
+            if generator.below(2) == 0 {
+                let _ = fs::remove_file(tree.join(header));
+            } else {
+                lay_out(tree, &format!("== {header}\n{}", generator.lines(4, 1)));
+            }
+        }
+    }
+    assert!(compared > 40, "only {compared} units compile");
+}
+
 /// Makes trees of headers that include each other under conditions.
 struct Generator(u64);
 

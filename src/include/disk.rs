@@ -166,6 +166,12 @@ impl Disk {
         self.detail(at).target.as_deref()
     }
 
+    /// The path of the directory that a path is in.
+    pub fn directory(&mut self, path: Symbol, symbols: &mut Symbols) -> Symbol {
+        let at = self.current(path, symbols);
+        self.entries[self.entries[at].parent as usize].path
+    }
+
     /// What the look at a path depends on.
     pub fn reason(&mut self, path: Symbol, symbols: &mut Symbols) -> Dependency {
         let at = self.current(path, symbols);

@@ -48,14 +48,15 @@ impl<'a> Mirror<'a> {
 
     /// Adds the way to a file, which has an absolute path; gives the file's real path.
     pub fn add_file(&mut self, path: Symbol) -> Symbol {
-        let spelling = self.symbols.spelling(path).to_vec();
-        let slash = spelling.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
-        let named = self.symbols.intern(&spelling[..slash.max(1)]);
+        let named = self.disk.directory(path, self.symbols);
         let directory = self.real_directory(named);
         if directory == named && self.disk.target(path, self.symbols).is_none() {
             return path;
         }
-        self.step(directory, &spelling[slash + 1..], &mut 0)
+        let spelling = self.symbols.spelling(path);
+        let slash = spelling.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+        let name = spelling[slash + 1..].to_vec();
+        self.step(directory, &name, &mut 0)
     }
 
     /// Adds a directory, absolute, and the way to it.

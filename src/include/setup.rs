@@ -18,7 +18,7 @@ use super::store::{FileId, Store};
 use super::symbol::{Symbol, Symbols, known};
 use super::table::State;
 use super::token::Token;
-use super::unit::{Query, Resolution};
+use super::unit::Resolutions;
 use super::verdict::Verdicts;
 
 /// A file of an answer, and what it was made of: most answers have the same.
@@ -51,7 +51,7 @@ pub struct Setup {
     /// The same as symbols, with a slash at the end.
     pub directories: Vec<Symbol>,
     /// Searches so far.
-    pub resolutions: Map<Query, Resolution>,
+    pub resolutions: Resolutions,
     /// The files of answers so far, by their names.
     pub files: Map<Symbol, Listed>,
     /// The number of the unit at work.
@@ -99,7 +99,7 @@ impl Setup {
             predefined,
             builtins: account.builtins,
             directories: with_slashes(&account.search, symbols),
-            resolutions: Map::default(),
+            resolutions: Resolutions::default(),
             files: Map::default(),
             unit: 0,
             search: account.search,
@@ -147,7 +147,7 @@ impl Setup {
             predefined: known.predefined,
             builtins: known.builtins.clone(),
             directories: with_slashes(&path, symbols),
-            resolutions: Map::default(),
+            resolutions: Resolutions::default(),
             files: Map::default(),
             unit: 0,
             search: path,
@@ -193,9 +193,7 @@ impl Setup {
 
     /// Roughly the bytes that it takes.
     pub fn size(&self) -> usize {
-        4096 + self.resolutions.len() * Resolution::SIZE
-            + self.files.len() * Listed::SIZE
-            + self.verdicts.size()
+        4096 + self.resolutions.size() + self.files.len() * Listed::SIZE + self.verdicts.size()
     }
 
     /// Whether this is how the compiler itself defines a name.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::directive::Lexed;
-use super::disk::Stamp;
 use super::hash::{self, Map};
 use super::lines::Dialect;
 use super::pool::{ListId, Pool};
@@ -16,9 +15,9 @@ pub struct FileId(u32);
 
 /// What is known of the file at a path.
 struct Known {
-    stamp: Stamp,
+    /// What the disk calls it as it is.
+    version: u32,
     file: FileId,
-    hash: u128,
 }
 
 /// All of them.
@@ -27,6 +26,8 @@ pub struct Store {
     /// What the files have in them.
     pub pool: Pool,
     files: Vec<Arc<Lexed>>,
+    /// The hashes of their contents; 0 of text that is no file.
+    hashes: Vec<u128>,
     by_path: Map<(Symbol, Dialect), Known>,
     /// Text that is no file, by itself.
     by_text: Map<(Vec<u8>, Dialect), FileId>,
@@ -36,8 +37,8 @@ pub struct Store {
 
 impl Store {
     /// The file that is at a path, if it is still what was lexed.
-    pub fn find(&self, path: Symbol, dialect: Dialect, stamp: &Stamp) -> Option<FileId> {
-        self.by_path.get(&(path, dialect)).filter(|known| known.stamp == *stamp).map(|known| known.file)
+    pub fn find(&self, path: Symbol, dialect: Dialect, version: u32) -> Option<FileId> {
+        self.by_path.get(&(path, dialect)).filter(|known| known.version == version).map(|known| known.file)
     }
 
     /// Lexes a file. What it was before is kept for the units that are at work with it.
@@ -45,14 +46,13 @@ impl Store {
         &mut self,
         path: Symbol,
         dialect: Dialect,
-        stamp: Stamp,
+        version: u32,
         bytes: &[u8],
         symbols: &mut Symbols,
     ) -> FileId {
         let file = self.lex(bytes, dialect, symbols);
-        if let Some(old) =
-            self.by_path.insert((path, dialect), Known { stamp, file, hash: content_hash(bytes) })
-        {
+        self.hashes[file.0 as usize] = content_hash(bytes);
+        if let Some(old) = self.by_path.insert((path, dialect), Known { version, file }) {
             self.outdated += self.lexed(old.file).size();
         }
         file
@@ -60,7 +60,7 @@ impl Store {
 
     /// The hash of a file's content; 0 if it is not known.
     pub fn hash(&self, path: Symbol, dialect: Dialect) -> u128 {
-        self.by_path.get(&(path, dialect)).map_or(0, |known| known.hash)
+        self.by_path.get(&(path, dialect)).map_or(0, |known| self.hashes[known.file.0 as usize])
     }
 
     /// Lexes text that is no file, if the same was not lexed before.
@@ -80,6 +80,7 @@ impl Store {
         let lexed = lex(bytes, dialect, symbols, &mut self.pool);
         self.size += lexed.size();
         self.files.push(Arc::new(lexed));
+        self.hashes.push(0);
         file
     }
 
@@ -114,7 +115,6 @@ pub fn content_hash(bytes: &[u8]) -> u128 {
 mod tests {
     use super::*;
     use crate::include::directive::Step;
-    use crate::include::disk::Kind;
 
     /// The engine goes by these sums when it forgets.
     #[test]
@@ -124,23 +124,16 @@ mod tests {
         let (mut store, mut symbols) = (Store::default(), Symbols::new());
         let path = symbols.intern(b"/x.h");
         let text = b"#define X 1\n".repeat(100);
-        let stamp = |time| Stamp {
-            identity: (1, 1),
-            len: text.len() as u64,
-            modified: (time, 0),
-            changed: (time, 0),
-            kind: Kind::File,
-        };
-        let first = store.add(path, dialect, stamp(1), &text, &mut symbols);
+        let first = store.add(path, dialect, 1, &text, &mut symbols);
         let size = store.size();
-        assert_eq!((store.outdated(), store.find(path, dialect, &stamp(1))), (0, Some(first)));
+        assert_eq!((store.outdated(), store.find(path, dialect, 1)), (0, Some(first)));
         let pool = store.pool.size();
         assert!(size - pool >= 100 * size_of::<Step>() && pool > 0);
-        let second = store.add(path, dialect, stamp(2), &text, &mut symbols);
+        let second = store.add(path, dialect, 2, &text, &mut symbols);
         // What both have in them is kept once.
         assert_eq!((store.outdated(), store.size()), (size - pool, 2 * size - pool));
-        assert_eq!(store.find(path, dialect, &stamp(1)), None);
-        assert_eq!(store.find(path, dialect, &stamp(2)), Some(second));
+        assert_eq!(store.find(path, dialect, 1), None);
+        assert_eq!(store.find(path, dialect, 2), Some(second));
         // Text of command lines comes again and again.
         let words = store.add_text(b"#define Y\n", dialect, &mut symbols);
         let size = store.size();

@@ -17,10 +17,13 @@ use super::table::{State, Table};
 mod condition;
 mod search;
 
-pub use search::{Query, Resolution};
+use search::Name;
+pub use search::Resolutions;
 
 /// Nested includes, as in gcc and clang.
 const MAX_DEPTH: usize = 200;
+/// Files of a unit of C++, so that lists need not grow often.
+const USUAL_FILES: usize = 400;
 /// Directives that one unit may run: some hundred times what the largest real ones do.
 const MAX_STEPS: usize = 20_000_000;
 
@@ -46,10 +49,7 @@ pub struct Needed {
 
 /// A name of a file that this unit has found.
 struct Way {
-    path: Symbol,
-    absolute: Symbol,
-    /// Its directory as far as the name tells: empty, or with a slash at its end.
-    directory: Symbol,
+    name: Name,
     stamp: Stamp,
     node: usize,
     /// What it is lexed, and its guard, once that was wanted.
@@ -71,11 +71,11 @@ struct Node {
 
 /// A file that a directive means.
 #[derive(Clone, Copy)]
-pub struct Found {
+struct Found {
     /// Its place in [`Run::ways`].
     way: usize,
     /// Where `#include_next` begins to search.
-    next: Option<usize>,
+    next: Option<u32>,
 }
 
 /// The way of what is in no file.
@@ -118,6 +118,8 @@ pub struct Run<'e> {
     /// What `__has_include` and its kin say in the condition at work.
     includes: HashMap<(Symbol, Vec<u8>), i64>,
     reads: Reads,
+    /// The conditionals that are open, in all files at work.
+    open: Vec<Conditional>,
     retargeted: Option<usize>,
     asserted: bool,
     steps: usize,
@@ -134,28 +136,29 @@ impl<'e> Run<'e> {
             shared.table.set(name, state, true);
         }
         let nowhere = Way {
-            path: known::EMPTY,
-            absolute: known::EMPTY,
-            directory: known::EMPTY,
+            name: Name { path: known::EMPTY, absolute: known::EMPTY, directory: known::EMPTY },
             stamp: Stamp::NOTHING,
             node: 0,
             lexed: None,
             needed: None,
         };
+        let mut ways = Vec::with_capacity(USUAL_FILES);
+        ways.push(nowhere);
         Run {
             shared,
             setup,
             cwd,
             base_file: base_file.to_vec(),
-            needed: Vec::new(),
-            ways: vec![nowhere],
-            ways_by_path: Map::default(),
+            needed: Vec::with_capacity(USUAL_FILES),
+            ways,
+            ways_by_path: Map::with_capacity_and_hasher(USUAL_FILES, Default::default()),
             nodes: vec![Node::default()],
-            nodes_by_identity: Map::default(),
+            nodes_by_identity: Map::with_capacity_and_hasher(USUAL_FILES, Default::default()),
             contents: Map::default(),
             passed: Vec::new(),
             includes: HashMap::new(),
             reads: Reads::default(),
+            open: Vec::new(),
             retargeted: None,
             asserted: false,
             steps: 0,
@@ -199,8 +202,7 @@ impl<'e> Run<'e> {
 
     /// Reads the source itself. Says whether it is there.
     pub fn source(&mut self, name: &[u8]) -> Result<bool> {
-        let path = self.shared.symbols.intern(name);
-        let Some(found) = self.named(path)? else { return Ok(false) };
+        let Some(found) = self.named(name)? else { return Ok(false) };
         let Some((file, _)) = self.load(found)? else { return Ok(false) };
         self.need(found, true);
         self.work(file, Frame { found, depth: 0, primary: true }, true)?;
@@ -222,7 +224,7 @@ impl<'e> Run<'e> {
         let lexed: Arc<Lexed> = Arc::clone(self.shared.store.lexed(file));
         let outer = certain;
         let mut certain = certain;
-        let mut open: Vec<Conditional> = Vec::new();
+        let floor = self.open.len();
         let mut at = 0;
         while let Some(step) = lexed.steps.get(at) {
             self.steps += 1;
@@ -233,7 +235,7 @@ impl<'e> Run<'e> {
             match step.directive {
                 Directive::If(condition) => {
                     let truth = self.truth(condition, frame)?;
-                    open.push(Conditional { taken: truth, certain });
+                    self.open.push(Conditional { taken: truth, certain });
                     match truth {
                         Truth::True => {}
                         Truth::False => at = step.next as usize,
@@ -241,7 +243,7 @@ impl<'e> Run<'e> {
                     }
                 }
                 Directive::Elif(condition) => {
-                    let Some(conditional) = open.last_mut() else { continue };
+                    let Some(conditional) = self.open[floor..].last_mut() else { continue };
                     let before = conditional.taken;
                     certain = conditional.certain && before == Truth::False;
                     if before == Truth::True {
@@ -252,21 +254,24 @@ impl<'e> Run<'e> {
                         Truth::False => at = step.next as usize,
                         truth => {
                             certain &= truth == Truth::True;
-                            if let Some(conditional) = open.last_mut() {
+                            if let Some(conditional) = self.open[floor..].last_mut() {
                                 conditional.taken = truth;
                             }
                         }
                     }
                 }
                 Directive::Else => {
-                    let Some(conditional) = open.last_mut() else { continue };
+                    let Some(conditional) = self.open[floor..].last_mut() else { continue };
                     let before = std::mem::replace(&mut conditional.taken, Truth::True);
                     certain = conditional.certain && before == Truth::False;
                     if before == Truth::True {
                         at = step.next as usize;
                     }
                 }
-                Directive::Endif => certain = open.pop().map_or(outer, |conditional| conditional.certain),
+                Directive::Endif if self.open.len() > floor => {
+                    certain = self.open.pop().map_or(outer, |conditional| conditional.certain);
+                }
+                Directive::Endif => certain = outer,
                 Directive::Define(name, at) => self.shared.table.set(name, State::Defined(at), certain),
                 Directive::Undef(name) => self.shared.table.set(name, State::Undefined, certain),
                 Directive::Include(how, name) => self.include(how, name, frame, certain)?,
@@ -298,6 +303,8 @@ impl<'e> Run<'e> {
                 }
             }
         }
+        // What is still open ends with its file.
+        self.open.truncate(floor);
         Ok(())
     }
 
@@ -324,7 +331,7 @@ impl<'e> Run<'e> {
         let once = &mut self.nodes[way.node].once;
         *once = Some(once.unwrap_or(false) || certain);
         if certain {
-            let hash = self.shared.store.hash(way.absolute, self.setup.dialect);
+            let hash = self.shared.store.hash(way.name.absolute, self.setup.dialect);
             self.contents.entry((way.stamp.len, way.stamp.modified)).or_default().push(hash);
         }
     }
@@ -335,7 +342,7 @@ impl<'e> Run<'e> {
         let alike = || self.contents.get(&(way.stamp.len, way.stamp.modified));
         !self.setup.clang
             && alike().is_some_and(|hashes| {
-                hashes.contains(&self.shared.store.hash(way.absolute, self.setup.dialect))
+                hashes.contains(&self.shared.store.hash(way.name.absolute, self.setup.dialect))
             })
     }
 
@@ -354,7 +361,7 @@ impl<'e> Run<'e> {
             return Ok(());
         }
         if depth + 1 >= MAX_DEPTH {
-            return Err(self.trouble(way.path, "is included more than 200 files deep"));
+            return Err(self.trouble(way.name.path, "is included more than 200 files deep"));
         }
         let node = way.node;
         self.need(found, certain);
@@ -395,7 +402,7 @@ impl<'e> Run<'e> {
             Some(at) => self.needed[at].certain |= certain,
             None => {
                 way.needed = Some(self.needed.len());
-                self.needed.push(Needed { path: way.path, absolute: way.absolute, certain });
+                self.needed.push(Needed { path: way.name.path, absolute: way.name.absolute, certain });
             }
         }
     }

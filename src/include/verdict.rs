@@ -25,8 +25,11 @@ pub fn is_defined(table: &Table, name: Symbol) -> Truth {
 }
 
 struct Verdict {
-    reads: Box<[(Symbol, State)]>,
+    /// Where its macros end in [`Verdicts::reads`]; they begin where those of the one before it end.
+    end: u32,
     truth: Truth,
+    /// The verdict before it of the same condition, by its number and one more.
+    other: u32,
 }
 
 /// Ways to come to a verdict that are remembered of one condition. Most have one; those of headers that are included
@@ -36,17 +39,19 @@ const MOST_WAYS: usize = 8;
 /// What one compiler in one situation makes of conditions.
 #[derive(Default)]
 pub struct Verdicts {
-    /// By list; the latest first.
-    ways: Vec<Vec<Verdict>>,
-    size: usize,
+    /// By list: the number of its latest verdict and one more, 0 for none.
+    latest: Vec<u32>,
+    /// In the order in which they came, which is that in which they will be wanted.
+    all: Vec<Verdict>,
+    reads: Vec<(Symbol, State)>,
 }
 
 impl Verdicts {
     /// What a condition comes out as, if it is known for macros as they are.
     pub fn find(&self, condition: ListId, table: &Table) -> Option<Truth> {
-        let ways = self.ways.get(condition.index())?;
-        let holds = |way: &&Verdict| way.reads.iter().all(|&(name, state)| table.state(name) == state);
-        ways.iter().find(holds).map(|way| way.truth)
+        let mut ways = self.ways(condition);
+        let holds = |&(name, state): &(Symbol, State)| table.state(name) == state;
+        ways.find(|&at| self.macros(at).iter().all(holds)).map(|at| self.all[at].truth)
     }
 
     /// Remembers what a condition came out as, and why.
@@ -55,21 +60,31 @@ impl Verdicts {
         if reads.placed || reads.macros.iter().any(|&(_, state)| state == State::Maybe) {
             return;
         }
-        if self.ways.len() <= condition.index() {
-            self.ways.resize_with(condition.index() + 256, Vec::new);
+        if self.latest.len() <= condition.index() {
+            self.latest.resize(condition.index() + 256, 0);
         }
-        let ways = &mut self.ways[condition.index()];
-        if ways.len() == MOST_WAYS
-            && let Some(oldest) = ways.pop()
-        {
-            self.size -= size_of_val(&*oldest.reads);
-        }
-        self.size += size_of_val(&*reads.macros);
-        ways.insert(0, Verdict { reads: reads.macros[..].into(), truth });
+        // Those of headers as they once were would stay for ever: all begin anew.
+        let is_full = self.ways(condition).count() >= MOST_WAYS;
+        let other = if is_full { 0 } else { self.latest[condition.index()] };
+        self.reads.extend_from_slice(&reads.macros);
+        self.all.push(Verdict { end: self.reads.len() as u32, truth, other });
+        self.latest[condition.index()] = self.all.len() as u32;
+    }
+
+    /// The verdicts of a condition, the latest first.
+    fn ways(&self, condition: ListId) -> impl Iterator<Item = usize> {
+        let latest = self.latest.get(condition.index()).copied().unwrap_or(0) as usize;
+        std::iter::successors(latest.checked_sub(1), |&at| (self.all[at].other as usize).checked_sub(1))
+    }
+
+    /// The macros that a verdict was because of.
+    fn macros(&self, at: usize) -> &[(Symbol, State)] {
+        let start = at.checked_sub(1).map_or(0, |before| self.all[before].end);
+        &self.reads[start as usize..self.all[at].end as usize]
     }
 
     /// Roughly the bytes that all this takes.
     pub fn size(&self) -> usize {
-        self.size + self.ways.len() * (size_of::<Vec<Verdict>>() + size_of::<Verdict>())
+        self.latest.len() * size_of::<u32>() + size_of_val(&self.all[..]) + size_of_val(&self.reads[..])
     }
 }

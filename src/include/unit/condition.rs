@@ -59,7 +59,7 @@ impl Run<'_> {
         job: impl FnOnce(&mut Expander, bool) -> std::result::Result<T, Stop>,
     ) -> std::result::Result<T, Stop> {
         let Shared { symbols, store, table, .. } = &mut *self.shared;
-        let file = symbols.spelling(self.ways[frame.found.way].path).to_vec();
+        let file = symbols.spelling(self.ways[frame.found.way].name.path).to_vec();
         self.reads.clear();
         let mut around = Surroundings {
             table,

@@ -1,7 +1,10 @@
 //! Where the files are that directives name.
 
+use std::hash::{Hash, Hasher};
+
 use super::super::directive::How;
 use super::super::disk::{self, Dependency, Kind, Seen};
+use super::super::hash::Map;
 use super::super::store::FileId;
 use super::super::symbol::{Symbol, known};
 use super::{Found, Node, Result, Run, Shared, Way};
@@ -10,20 +13,42 @@ use super::{Found, Node, Result, Run, Shared, Way};
 const MAX_FILE: u64 = 64 << 20;
 
 /// A name as it is searched for. Who asks matters only as far as it changes the answer.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Query {
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Query {
     /// With its delimiters.
     name: Symbol,
     /// Where to look first, and where a file found there goes on with `#include_next`.
-    first: Option<(Symbol, Option<usize>)>,
+    first: Option<(Symbol, Option<u32>)>,
     /// The directory of the search path to begin with.
-    from: usize,
+    from: u32,
+}
+
+impl Hash for Query {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let (directory, next) = match self.first {
+            None => (0, 0),
+            Some((directory, next)) => (directory.index() as u64 + 1, next.map_or(0, |next| next + 1)),
+        };
+        state.write_u64(directory << 32 | self.name.index() as u64);
+        state.write_u64(u64::from(next) << 32 | u64::from(self.from));
+    }
+}
+
+/// A file's name.
+#[derive(Clone, Copy)]
+pub(super) struct Name {
+    /// As the compiler calls it.
+    pub path: Symbol,
+    /// The same from the root.
+    pub absolute: Symbol,
+    /// Its directory as far as `path` tells: empty, or with a slash at its end.
+    pub directory: Symbol,
 }
 
 /// What a search came to.
-pub struct Resolution {
-    /// The file's name, the same from the root, and where it goes on with `#include_next`.
-    found: Option<(Symbol, Symbol, Option<usize>)>,
+struct Resolution {
+    /// The file, and where it goes on with `#include_next`.
+    found: Option<(Name, Option<u32>)>,
     /// As long as this is as it was, no other file comes first.
     seen: Box<[Dependency]>,
     /// The unit that made sure of that last, and what it calls the file.
@@ -31,9 +56,25 @@ pub struct Resolution {
     now: Option<Found>,
 }
 
-impl Resolution {
-    /// Roughly the bytes that one takes, with its place in a map.
-    pub const SIZE: usize = 2 * (size_of::<Query>() + size_of::<Resolution>()) + 4 * size_of::<Dependency>();
+/// All searches so far.
+#[derive(Default)]
+pub struct Resolutions {
+    by_query: Map<Query, u32>,
+    all: Vec<Resolution>,
+}
+
+impl Resolutions {
+    fn add(&mut self, query: Query) -> usize {
+        self.by_query.insert(query, self.all.len() as u32);
+        self.all.push(Resolution { found: None, seen: Box::default(), unit: 0, now: None });
+        self.all.len() - 1
+    }
+
+    /// Roughly the bytes that all this takes: most depend on three directories.
+    pub fn size(&self) -> usize {
+        self.all.len()
+            * (2 * size_of::<(Query, u32)>() + size_of::<Resolution>() + 3 * size_of::<Dependency>())
+    }
 }
 
 impl Run<'_> {
@@ -41,17 +82,21 @@ impl Run<'_> {
     pub(super) fn meant(&mut self, how: How, name: Symbol, by: Found) -> Result<Option<Found>> {
         let Some(query) = self.query(how, name, by) else { return Ok(None) };
         let unit = self.setup.unit;
-        if let Some(known) = self.setup.resolutions.get(&query).filter(|known| known.unit == unit) {
+        let at = match self.setup.resolutions.by_query.get(&query) {
+            Some(&at) => at as usize,
+            None => self.setup.resolutions.add(query),
+        };
+        let known = &self.setup.resolutions.all[at];
+        if known.unit == unit {
             return Ok(known.now);
         }
-        let found = match self.recalled(query)? {
+        let found = match self.recalled(at)? {
             Some(found) => Some(found),
-            None => self.resolve(query)?,
+            None => self.resolve(query, at)?,
         };
-        if let Some(known) = self.setup.resolutions.get_mut(&query) {
-            known.unit = unit;
-            known.now = found;
-        }
+        let known = &mut self.setup.resolutions.all[at];
+        known.unit = unit;
+        known.now = found;
         Ok(found)
     }
 
@@ -59,52 +104,52 @@ impl Run<'_> {
         let spelling = self.shared.symbols.spelling(name);
         let query = match (how, by.next) {
             _ if spelling.len() <= 2 => return None,
-            _ if spelling[1] == b'/' => Query { name, first: Some((known::EMPTY, None)), from: usize::MAX },
+            _ if spelling[1] == b'/' => Query { name, first: Some((known::EMPTY, None)), from: u32::MAX },
             (How::Next, Some(next)) => Query { name, first: None, from: next },
-            _ if spelling[0] == b'<' => Query { name, first: None, from: self.setup.search.quote_only },
+            _ if spelling[0] == b'<' => {
+                Query { name, first: None, from: self.setup.search.quote_only as u32 }
+            }
             _ => {
                 // gcc goes on with the first directory of all; clang as it would for the file that includes.
                 let next = if self.setup.clang { by.next } else { Some(0) };
-                Query { name, first: Some((self.ways[by.way].directory, next)), from: 0 }
+                Query { name, first: Some((self.ways[by.way].name.directory, next)), from: 0 }
             }
         };
         Some(query)
     }
 
     /// What an earlier unit found, if that is still so.
-    fn recalled(&mut self, query: Query) -> Result<Option<Found>> {
-        let Some(known) = self.setup.resolutions.get(&query) else { return Ok(None) };
-        let Some((path, absolute, next)) = known.found else { return Ok(None) };
+    fn recalled(&mut self, at: usize) -> Result<Option<Found>> {
+        let known = &self.setup.resolutions.all[at];
+        let Some((name, next)) = known.found else { return Ok(None) };
         let Shared { symbols, disk, .. } = &mut *self.shared;
         if !known.seen.iter().all(|seen| disk.relies(*seen, symbols)) {
             return Ok(None);
         }
-        Ok(self.at(path, absolute)?.map(|way| Found { way, next }))
+        Ok(self.at(name)?.map(|way| Found { way, next }))
     }
 
     /// Searches, and remembers what was found.
-    fn resolve(&mut self, query: Query) -> Result<Option<Found>> {
+    fn resolve(&mut self, query: Query, at: usize) -> Result<Option<Found>> {
         self.passed.clear();
         let mut found = match query.first {
             Some((directory, next)) => self.probe(directory, query.name, next)?,
             None => None,
         };
-        let mut at = query.from;
-        while found.is_none() && at < self.setup.directories.len() {
-            found = self.probe(self.setup.directories[at], query.name, Some(at + 1))?;
-            at += 1;
+        let mut place = query.from as usize;
+        while found.is_none() && place < self.setup.directories.len() {
+            found = self.probe(self.setup.directories[place], query.name, Some(place as u32 + 1))?;
+            place += 1;
         }
-        let named = found.map(|found| {
-            let way = &self.ways[found.way];
-            (way.path, way.absolute, found.next)
-        });
-        let resolution = Resolution { found: named, seen: self.passed[..].into(), unit: 0, now: None };
-        self.setup.resolutions.insert(query, resolution);
+        let named = found.map(|found| (self.ways[found.way].name, found.next));
+        let known = &mut self.setup.resolutions.all[at];
+        known.found = named;
+        known.seen = self.passed[..].into();
         Ok(found)
     }
 
     /// Looks in a directory, which has a slash at its end or is empty.
-    fn probe(&mut self, directory: Symbol, name: Symbol, next: Option<usize>) -> Result<Option<Found>> {
+    fn probe(&mut self, directory: Symbol, name: Symbol, next: Option<u32>) -> Result<Option<Found>> {
         let symbols = &self.shared.symbols;
         let (directory, name) = (symbols.spelling(directory), symbols.spelling(name));
         let name = &name[1..name.len() - 1];
@@ -118,11 +163,10 @@ impl Run<'_> {
                 return Ok(None);
             }
         }
-        let absolute = self.absolute(&path);
-        let path = self.shared.symbols.intern(&path);
-        let way = self.at(path, absolute)?;
+        let name = self.name(&path);
+        let way = self.at(name)?;
         if way.is_none() {
-            self.pass(absolute);
+            self.pass(name.absolute);
         }
         Ok(way.map(|way| Found { way, next }))
     }
@@ -133,10 +177,9 @@ impl Run<'_> {
     }
 
     /// The file of a name that is not searched for.
-    pub(super) fn named(&mut self, path: Symbol) -> Result<Option<Found>> {
-        let spelling = self.shared.symbols.spelling(path).to_vec();
-        let absolute = self.absolute(&spelling);
-        Ok(self.at(path, absolute)?.map(|way| Found { way, next: None }))
+    pub(super) fn named(&mut self, path: &[u8]) -> Result<Option<Found>> {
+        let name = self.name(path);
+        Ok(self.at(name)?.map(|way| Found { way, next: None }))
     }
 
     /// Whether nothing has this name.
@@ -146,17 +189,17 @@ impl Run<'_> {
     }
 
     /// The way of what is at a path, unless that is a directory.
-    fn at(&mut self, path: Symbol, absolute: Symbol) -> Result<Option<usize>> {
-        let stamp = match self.shared.disk.look(absolute, &mut self.shared.symbols) {
+    fn at(&mut self, name: Name) -> Result<Option<usize>> {
+        let stamp = match self.shared.disk.look(name.absolute, &mut self.shared.symbols) {
             Seen::Absent => return Ok(None),
             Seen::Present(stamp) if stamp.kind == Kind::Directory => return Ok(None),
             Seen::Present(stamp) => stamp,
             Seen::Error(code) => {
                 let error = std::io::Error::from_raw_os_error(code);
-                return Err(self.trouble(path, &format!("cannot be looked at: {error}")));
+                return Err(self.trouble(name.path, &format!("cannot be looked at: {error}")));
             }
         };
-        if let Some(&way) = self.ways_by_path.get(&path) {
+        if let Some(&way) = self.ways_by_path.get(&name.path) {
             return Ok(Some(way));
         }
         let nodes = &mut self.nodes;
@@ -164,9 +207,8 @@ impl Run<'_> {
             nodes.push(Node::default());
             nodes.len() - 1
         });
-        let directory = self.directory(path);
-        self.ways.push(Way { path, absolute, directory, stamp, node, lexed: None, needed: None });
-        self.ways_by_path.insert(path, self.ways.len() - 1);
+        self.ways.push(Way { name, stamp, node, lexed: None, needed: None });
+        self.ways_by_path.insert(name.path, self.ways.len() - 1);
         Ok(Some(self.ways.len() - 1))
     }
 
@@ -176,27 +218,28 @@ impl Run<'_> {
         if way.lexed.is_some() {
             return Ok(way.lexed);
         }
-        let (absolute, stamp) = (way.absolute, way.stamp);
+        let (absolute, stamp) = (way.name.absolute, way.stamp);
         match stamp.kind {
             Kind::File => {}
             Kind::Directory | Kind::Null => return Ok(None),
-            Kind::Other => return Err(self.trouble(way.path, "is no regular file")),
+            Kind::Other => return Err(self.trouble(way.name.path, "is no regular file")),
         }
         let dialect = self.setup.dialect;
-        let file = match self.shared.store.find(absolute, dialect, &stamp) {
+        let (_, version) = self.shared.disk.reason(absolute, &mut self.shared.symbols);
+        let file = match self.shared.store.find(absolute, dialect, version) {
             Some(file) => file,
             None => {
                 if stamp.len > MAX_FILE {
-                    return Err(self.trouble(way.path, "is larger than 64 MiB"));
+                    return Err(self.trouble(way.name.path, "is larger than 64 MiB"));
                 }
                 let (bytes, now) = match disk::read(self.shared.symbols.path(absolute)) {
                     Ok(read) => read,
-                    Err(e) => return Err(self.trouble(way.path, &format!("cannot be read: {e}"))),
+                    Err(e) => return Err(self.trouble(way.name.path, &format!("cannot be read: {e}"))),
                 };
                 if now != stamp {
-                    return Err(self.trouble(way.path, "changed while it was read"));
+                    return Err(self.trouble(way.name.path, "changed while it was read"));
                 }
-                self.shared.store.add(absolute, dialect, stamp, &bytes, &mut self.shared.symbols)
+                self.shared.store.add(absolute, dialect, version, &bytes, &mut self.shared.symbols)
             }
         };
         let lexed = Some((file, self.shared.store.lexed(file).guard));
@@ -217,11 +260,10 @@ impl Run<'_> {
         self.shared.symbols.intern(&disk::without_dots(absolute))
     }
 
-    /// The directory in a file's name.
-    fn directory(&mut self, path: Symbol) -> Symbol {
-        let path = self.shared.symbols.spelling(path);
-        let len = path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
-        let directory = path[..len].to_vec();
-        self.shared.symbols.intern(&directory)
+    fn name(&mut self, path: &[u8]) -> Name {
+        let absolute = self.absolute(path);
+        let slash = path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+        let symbols = &mut self.shared.symbols;
+        Name { path: symbols.intern(path), absolute, directory: symbols.intern(&path[..slash]) }
     }
 }
