@@ -14,6 +14,8 @@ mod clients;
 // The other benchmarks use the rest of it.
 #[allow(dead_code)]
 mod rig;
+// RocksDB is for the engine's own benchmark.
+#[allow(dead_code)]
 mod trees;
 
 use std::fs;

@@ -1,5 +1,5 @@
 #!/bin/sh
-# fetch.sh DEST: lay the pinned third-party sources out under DEST:
+# fetch.sh DEST [rocksdb]: lay the pinned third-party sources out under DEST:
 #
 #   DEST/lua       Lua 5.4              (C)
 #   DEST/zstd      Zstandard            (C, with one assembler file)
@@ -7,20 +7,28 @@
 #   DEST/snappy    Snappy, for LevelDB  (C++)
 #   DEST/harfbuzz  HarfBuzz             (C++, heavy on templates)
 #
+# With `rocksdb` only DEST/rocksdb, RocksDB 8.10 as its package has it (C++,
+# large): that is for measurements, no test needs it.
+#
 # They come as source packages through cargo, which downloads what its cache
 # lacks and checks it against Cargo.lock; with a warm cache it needs no network.
 # Running it again does nothing until Cargo.lock or this script changes, and two
 # runs at once are safe: each unpacks for itself and the last step is a rename.
 set -eu
 
-[ $# -eq 1 ] || { echo "usage: fetch.sh DEST" >&2; exit 2; }
+case $#,${2-} in
+    1,) set=. names='lua, zstd, leveldb, snappy and harfbuzz' ;;
+    2,rocksdb) set=rocksdb names=RocksDB ;;
+    *) echo "usage: fetch.sh DEST [rocksdb]" >&2; exit 2 ;;
+esac
 
 here=$(cd -- "$(dirname -- "$0")" && pwd)
 mkdir -p -- "$1"
 dest=$(cd -- "$1" && pwd)
 
-stamp=$(cat "$here/Cargo.lock" "$here/fetch.sh" | cksum)
-up_to_date() { [ "$(cat "$dest/.stamp" 2>/dev/null)" = "$stamp" ]; }
+stamp=$(cat "$here/$set/Cargo.lock" "$here/fetch.sh" | cksum)
+stamp_file=$dest/.stamp${2:+-$2}
+up_to_date() { [ "$(cat "$stamp_file" 2>/dev/null)" = "$stamp" ]; }
 if up_to_date; then exit 0; fi
 
 # One at a time. The lock is a directory that holds its owner's pid, so that a
@@ -56,11 +64,11 @@ echo $$ > "$lock/pid"
 if up_to_date; then exit 0; fi
 
 command -v cargo >/dev/null 2>&1 || { echo "fetch.sh: cargo is needed" >&2; exit 1; }
-echo "fetch.sh: unpacking the sources of lua, zstd, leveldb, snappy and harfbuzz"
+echo "fetch.sh: unpacking the sources of $names"
 rm -rf "$tmp"
 mkdir "$tmp"
 # From $here, so that no other directory's .cargo/config.toml has a say.
-if ! (cd "$here" && cargo vendor --quiet --locked --versioned-dirs \
+if ! (cd "$here/$set" && cargo vendor --quiet --locked --versioned-dirs \
         --respect-source-config "$tmp/vendor" >"$tmp/log" 2>&1); then
     cat "$tmp/log" >&2
     echo "fetch.sh: cargo vendor failed" >&2
@@ -76,7 +84,13 @@ take() {
         return
     done
 }
-rm -f "$dest/.stamp"
+rm -f "$stamp_file"
+if [ "$set" = rocksdb ]; then
+    take rocksdb 'librocksdb-sys-*'
+    echo "$stamp" > "$tmp/stamp"
+    mv "$tmp/stamp" "$stamp_file"
+    exit 0
+fi
 take lua 'lua-src-*/lua-5.4.*'
 take zstd 'zstd-sys-*/zstd'
 take leveldb 'leveldb-sys-*/deps/leveldb-*'
@@ -88,4 +102,4 @@ sed -e 's/${HAVE_[A-Z_]*_01}/1/' -e 's/${SNAPPY_MAJOR}/1/' \
     -e 's/${SNAPPY_MINOR}/1/' -e 's/${SNAPPY_PATCHLEVEL}/7/' \
     "$dest/snappy/snappy-stubs-public.h.in" > "$dest/snappy/snappy-stubs-public.h"
 echo "$stamp" > "$tmp/stamp"
-mv "$tmp/stamp" "$dest/.stamp"
+mv "$tmp/stamp" "$stamp_file"
