@@ -180,9 +180,9 @@ impl Driver {
     }
 }
 
-/// Whether a name means a stream or device rather than a file that can be made; no name does, too.
+/// Whether a name means a stream or device rather than a file that can be made; no name does, too. `/dev/shm` has files.
 pub fn is_special(file: &[u8]) -> bool {
-    let device = file.starts_with(b"/dev/") || file.starts_with(b"/proc/");
+    let device = file.starts_with(b"/dev/") && !file.starts_with(b"/dev/shm/") || file.starts_with(b"/proc/");
     file.is_empty() || file == b"-" || file.ends_with(b"/") || device
 }
 

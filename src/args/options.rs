@@ -164,6 +164,11 @@ pub fn is_for_debugging(row: &Row) -> bool {
     row.spelling.starts_with("-g")
 }
 
+/// Whether an option names a file that is read before the source.
+pub fn names_header(row: &Row) -> bool {
+    matches!(row.spelling, "-imacros" | "-include")
+}
+
 /// Whether an option names the directory that debug information calls the compilation's.
 pub fn names_directory(row: &Row) -> bool {
     matches!(row.spelling, "-fdebug-compilation-dir=" | "-ffile-compilation-dir=")

@@ -200,6 +200,10 @@ impl<'a> Scan<'a> {
         if stands_alone && language::looks_like_file(value) {
             return Err(Reason::at(value, "is a value that a server would take for a file"));
         }
+        // Two compilers would share what comes once: the preprocessor, and the local one where a server fails.
+        if options::names_header(row) && deps::is_special(value) && value != b"/dev/null" {
+            return Err(Reason::at(item.word, "reads what may be a stream"));
+        }
         self.debugs |= options::is_for_debugging(row);
         self.names_directory |= options::names_directory(row);
         Ok(Role::For(need))
@@ -334,6 +338,22 @@ mod tests {
         for line in ["gcc -c a.c -o a.c", "gcc -S ./a.c -o a.c", "g++ -c x/../b.i -oy/b.i"] {
             let reason = local(line).reason.to_string();
             assert!(reason.ends_with("may be the source itself"), "{line}: {reason}");
+        }
+    }
+
+    #[test]
+    fn streams_are_for_one_compiler() {
+        for line in [
+            "gcc -c a.c -include /dev/stdin",
+            "gcc -c a.c -imacros/proc/self/fd/0",
+            "gcc -c a.c -o /dev/full",
+        ] {
+            local(line);
+        }
+        for line in ["gcc -c a.c -include /dev/null", "gcc -MD -c a.c -include /dev/shm/a.h -o /dev/shm/a.o"]
+        {
+            let argv: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            assert!(matches!(scan(&argv), Verdict::Remote(_)), "{line}");
         }
     }
 
