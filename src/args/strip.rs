@@ -7,6 +7,7 @@ use super::language::{self, Kind, Language};
 use super::options::Need;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// One compilation that a server can do, with every output it will have.
 #[derive(Clone, Debug)]
@@ -179,16 +180,20 @@ impl Job {
         OsStr::from_bytes(&[stem, b".s"].concat()).to_owned()
     }
 
-    /// The command that makes the object, and the `.dwo`, of assembler text on standard input.
-    pub fn assemble_argv(&self) -> Vec<OsString> {
+    /// The command that makes an object, and its `.dwo`, of assembler text on standard input.
+    pub fn assemble_argv(&self, object: &Path) -> Vec<OsString> {
         let mut argv = self.compiler();
         for part in &self.parts {
             if let Role::For(Need::Compile | Need::Both) = part.role {
                 argv.extend_from_slice(self.words(part));
             }
         }
+        if self.is_of_clang() {
+            // Which might be errors.
+            argv.push("-Qunused-arguments".into());
+        }
         argv.extend(["-c", "-x", "assembler", "-", "-o"].map(OsString::from));
-        argv.push(self.output.clone());
+        argv.push(object.into());
         argv
     }
 
@@ -257,7 +262,7 @@ mod tests {
         assert_eq!(plain.split_file(), Some(OsStr::new("b/x.y.dwo")));
         assert_eq!(line(plain.server_argv()), "gcc -S -g -O2 -gsplit-dwarf -Wa,-L a.c -o b/x.y.s");
         let assembled = "gcc -g -O2 -gsplit-dwarf -Wa,-L -c -x assembler - -o b/x.y.o";
-        assert_eq!(line(plain.assemble_argv()), assembled);
+        assert_eq!(line(plain.assemble_argv(Path::new("b/x.y.o"))), assembled);
         assert_eq!(line(job("gcc -c -gsplit-dwarf a.c").server_argv()), "gcc -S -gsplit-dwarf a.c -o a.s");
     }
 

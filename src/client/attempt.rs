@@ -341,6 +341,10 @@ fn deliver(
             is_written = true;
         }
     }
+    if job.assembly_only() {
+        let tried = split::try_assembling(command, job, &reply.object, desk)?;
+        tried.map_err(|reason| only_here(&reason))?;
+    }
     if !is_written {
         scratch::write_output(Path::new(job.output()), &reply.object, manner(job))
             .map_err(|e| unwritten(job.output(), &e))?;

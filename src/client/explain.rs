@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use super::command::{CompileCommand, working_directory};
 use super::toolchain::{CompilerCheck, Toolchain};
@@ -43,7 +44,7 @@ fn explain_remote(command: &CompileCommand, job: &Job) -> String {
     }
     let _ = writeln!(text, "server gets: {}", Words(&words_for_server(command, job)));
     if job.split_file().is_some() && !job.assembly_only() {
-        let _ = writeln!(text, "runs here then: {}", Words(&job.assemble_argv()));
+        let _ = writeln!(text, "runs here then: {}", Words(&job.assemble_argv(Path::new(job.output()))));
     }
     if !job.already_preprocessed() && a_host_preprocesses() {
         let _ = writeln!(text, "{}", pump::describe(command, job));

@@ -11,7 +11,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::attempt::{Attempt, Task, manner, other_compiler, unwritten};
+use super::attempt::{Attempt, Task, Undone, manner, other_compiler, unwritten};
 use super::command::{CompileCommand, working_directory};
 use super::config::Config;
 use super::desk::{Desk, LOCALHOST};
@@ -22,7 +22,7 @@ use super::include_server::{self, Compile};
 use super::messages::Messages;
 use super::remote::{Connection, Failure, HostFailure, Reply};
 use super::toolchain::Toolchain;
-use super::{Stop, auto};
+use super::{Stop, auto, split};
 use crate::args::{Job, printable};
 use crate::backoff::{Backoff, Blame};
 use crate::closure::{Closure, reads_files};
@@ -143,7 +143,7 @@ impl Pump {
             return Ok(None);
         };
         match exchange(sendable, started, (host, config), desk, toolchain) {
-            Ok(reply) => match finish((job, host), sendable.lines, reply, desk, toolchain)? {
+            Ok(reply) => match finish((task, host), sendable.lines, reply, desk, toolchain)? {
                 Outcome::Ended(attempt) => Ok(Some(attempt)),
                 Outcome::Unfit(reason) => {
                     self.state = self.plain(job, &reason);
@@ -304,12 +304,13 @@ fn may_be_the_way(failure: &HostFailure) -> bool {
 
 /// What the reply means to a job that was sent with or without `lines`.
 fn finish(
-    (job, host): (&Job, &Host),
+    (task, host): (Task, &Host),
     lines: bool,
     reply: Reply,
     desk: &mut Desk,
     toolchain: &mut Toolchain,
 ) -> Result<Outcome, Stop> {
+    let job = task.job;
     let status = reply.status.unwrap_or(WaitStatus::exited(ExitCode::ProtocolError as u8));
     if let Some(refusal) = reply.refusal() {
         let is_of_this_way = matches!(&refusal, HostFailure::Refused(code, _)
@@ -334,6 +335,12 @@ fn finish(
     desk.set_phase(Phase::Receive);
     if let Some(failure) = other_compiler(toolchain, &reply.object, desk, (job, host))? {
         return Ok(Outcome::Ended(Attempt::HostFailed(failure)));
+    }
+    if job.assembly_only() {
+        if let Err(reason) = split::try_assembling(task.command, job, &reply.object, desk)? {
+            log::info!("compiling locally: {reason}");
+            return Ok(Outcome::Ended(Attempt::Local(Undone::Quietly)));
+        }
     }
     // The object comes last: who builds by it must find the dependencies.
     if let Some(file) = job.dependency_file() {

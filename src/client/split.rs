@@ -5,8 +5,9 @@
 //! by the server's name for it, in a table of strings that gcc writes in the order of their hashes: both the name and
 //! the order are put right, and the files are those of a local compile.
 
+use std::ffi::OsString;
 use std::fs::File;
-use std::io::{Seek, Write};
+use std::io::{self, Seek, Write};
 use std::path::Path;
 
 use super::Stop;
@@ -14,7 +15,7 @@ use super::command::CompileCommand;
 use super::desk::Desk;
 use super::preprocess::{Preprocessed, Running};
 use crate::args::Job;
-use crate::scratch;
+use crate::scratch::{self, PrivateDir};
 use crate::state::Phase;
 use crate::sys::file::find;
 
@@ -29,7 +30,11 @@ pub fn assemble(
     // Short, and not worth keeping compilers waiting for, like preprocessing.
     let _slot = desk.local_cpp_slot()?;
     desk.set_phase(Phase::Compile);
-    let running = match start(command, job, text) {
+    finish(start(command, job.assemble_argv(Path::new(job.output())), text))
+}
+
+fn finish(started: io::Result<Running>) -> Result<Result<Preprocessed, String>, Stop> {
+    let running = match started {
         Ok(running) => running,
         Err(e) => return Ok(Err(format!("cannot assemble: {e}"))),
     };
@@ -40,12 +45,27 @@ pub fn assemble(
     })
 }
 
-fn start(command: &CompileCommand, job: &Job, text: &[u8]) -> std::io::Result<Running> {
-    let program = command.program().ok_or(std::io::ErrorKind::NotFound)?;
+/// Whether text that is the job's output is of this compiler's machine, which it does not say: then it can be assembled.
+/// Text that is not meant for an assembler cannot, either; the error is why a local compile has to make it.
+pub fn try_assembling(
+    command: &CompileCommand,
+    job: &Job,
+    text: &[u8],
+    desk: &mut Desk,
+) -> Result<Result<(), String>, Stop> {
+    let _slot = desk.local_cpp_slot()?;
+    let dir = match PrivateDir::new(&scratch::directory(), "distcc_") {
+        Ok(dir) => dir,
+        Err(e) => return Ok(Err(e.to_string())),
+    };
+    finish(start(command, job.assemble_argv(&dir.path().join("a.o")), text)).map(|said| said.map(drop))
+}
+
+fn start(command: &CompileCommand, mut argv: Vec<OsString>, text: &[u8]) -> io::Result<Running> {
+    let program = command.program().ok_or(io::ErrorKind::NotFound)?;
     let mut input: File = scratch::anonymous_file(c"distcc-assembler")?;
     input.write_all(text)?;
     input.rewind()?;
-    let mut argv = job.assemble_argv();
     argv[..1].clone_from_slice(&command.argv[..1]);
     Running::spawn(program, &argv, &command.environment(), &input, None::<&Path>)
 }
