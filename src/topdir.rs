@@ -33,7 +33,7 @@ impl TopDir {
         if let Some(path) = home.as_ref().filter(|path| path.is_dir()) {
             return Ok(TopDir { path: path.clone(), in_home: true });
         }
-        if let Some(path) = set("XDG_RUNTIME_DIR").filter(|path| path.is_dir()) {
+        if let Some(path) = set("XDG_RUNTIME_DIR").filter(|path| is_own_directory(path)) {
             return Ok(TopDir { path: path.join("distcc"), in_home: false });
         }
         home.map(|path| TopDir { path, in_home: true }).ok_or_else(|| {
@@ -110,6 +110,13 @@ impl TopDir {
         }
         fs::create_dir_all(path)
     }
+}
+
+/// Somebody else's is no place for us: after `su` the variable may still be the other user's, whose jobs would find a
+/// directory that they cannot use. A relative one counts as none (XDG Base Directory Specification).
+fn is_own_directory(path: &Path) -> bool {
+    let is_own = |metadata: fs::Metadata| metadata.is_dir() && metadata.uid() == effective_user();
+    path.is_absolute() && path.metadata().is_ok_and(is_own)
 }
 
 /// This machine's name, as a part of file names: homes may be shared by machines.

@@ -251,6 +251,17 @@ fn transient_files_go_where_they_belong() {
     assert_eq!(compile(&[("XDG_RUNTIME_DIR", &run)]), remote);
     assert!(!run.join("distcc").exists());
 
+    // Nor in the working directory, nor in another user's.
+    fs::remove_dir_all(space.path("home/.distcc")).unwrap();
+    fs::create_dir(space.work().join("relative")).unwrap();
+    assert_eq!(compile(&[("XDG_RUNTIME_DIR", Path::new("relative"))]), remote);
+    assert!(!space.work().join("relative/distcc").exists());
+    fs::remove_dir_all(space.path("home/.distcc")).unwrap();
+    if std::os::unix::fs::chown(&run, Some(65534), None).is_ok() {
+        assert_eq!(compile(&[("XDG_RUNTIME_DIR", &run)]), remote);
+        assert!(!run.join("distcc").exists());
+    }
+
     let (object, lines) = compile(&[no_home]);
     assert_eq!((object.as_str(), lines.len()), ("LOCAL", 1), "{lines:?}");
     assert!(lines[0].contains("neither DISTCC_DIR nor HOME nor XDG_RUNTIME_DIR"), "{lines:?}");
