@@ -22,6 +22,7 @@ pub use self::encode::{Encoder, max_compressed_len};
 
 mod decode;
 mod encode;
+mod stage;
 
 /// Ends each stream: a far match at the distance that no match may have.
 const END: [u8; 3] = [0x11, 0, 0];
