@@ -65,8 +65,9 @@ impl error::Error for Error {}
 pub fn decompress(input: &[u8], out: &mut Vec<u8>, ceiling: usize) -> Result<(), Error> {
     let start = out.len();
     // Preprocessed text shrinks to about a quarter.
-    reserve(out, start, input.len().saturating_mul(4).min(ceiling), ceiling)?;
-    let expanded = expand(input, &mut Whole { out, start }, ceiling);
+    let likely = input.len().saturating_mul(4);
+    reserve(out, start, likely.min(ceiling), ceiling)?;
+    let expanded = expand(input, &mut Whole { out, start, step: likely }, ceiling);
     out.truncate(start + expanded.unwrap_or(0));
     expanded.map(drop)
 }
@@ -98,13 +99,16 @@ trait Output {
 struct Whole<'a> {
     out: &'a mut Vec<u8>,
     start: usize,
+    /// How much is filled next, at most [`STEP`].
+    step: usize,
 }
 
 impl Output for Whole<'_> {
     /// Fills in steps which stay in the processor's cache until they are overwritten.
     #[cold]
     fn grow(&mut self, written: usize, need: usize, ceiling: usize) -> Result<(&mut [u8], usize), Error> {
-        let len = written.saturating_add(need).saturating_add(STEP).min(ceiling);
+        let len = written.saturating_add(need).saturating_add(self.step.min(STEP)).min(ceiling);
+        self.step = STEP;
         reserve(self.out, self.start, len, ceiling)?;
         self.out.resize(self.start + len, 0);
         Ok((&mut self.out[self.start..], 0))
@@ -196,6 +200,7 @@ fn expand(input: &[u8], out: &mut impl Output, allowed: usize) -> Result<usize, 
     }
 
     loop {
+        (read, written, literals) = expand_short(input, buffer, read, written, literals);
         let mut head = head(input, read);
         let opcode = head as u8 as usize;
         let length;
@@ -293,6 +298,66 @@ fn expand(input: &[u8], out: &mut impl Output, allowed: usize) -> Result<usize, 
     }
 }
 
+/// Expands instructions as long as they are short and far from every end: nearly all. Takes and returns what is read and
+/// written and S; the instruction at which it stops, whatever that may be, is for [`expand`].
+#[inline(always)]
+fn expand_short(
+    input: &[u8],
+    buffer: &mut [u8],
+    mut read: usize,
+    mut written: usize,
+    mut literals: usize,
+) -> (usize, usize, usize) {
+    while let Some(ahead) = input.get(read..).and_then(|rest| rest.first_chunk::<AHEAD>()) {
+        let opcode = u32::from(ahead[0]);
+        if opcode < 0x20 {
+            if literals != 0 || opcode == 0 || opcode >= 0x10 {
+                break;
+            }
+            let count = opcode as usize + 3;
+            let Some(target) = buffer.get_mut(written..).and_then(|rest| rest.first_chunk_mut::<AHEAD>())
+            else {
+                break;
+            };
+            target[..18].copy_from_slice(&ahead[1..19]);
+            read += 1 + count;
+            written += count;
+            literals = 4;
+            continue;
+        }
+        let low = u32::from(ahead[1]);
+        let value = low | u32::from(ahead[2]) << 8;
+        // Which of the two is hard to foresee, so both are worked out.
+        let is_near = opcode >= 0x40;
+        let size = if is_near { 2 } else { 3 };
+        let length = if is_near { (opcode >> 5) + 1 } else { (opcode & 31) + 2 } as usize;
+        let distance = if is_near { low << 3 | (opcode >> 2 & 7) } else { value >> 2 } as usize + 1;
+        let last = if is_near { opcode } else { low } as usize & 3;
+        // 2 stands for a long length.
+        if length == 2 {
+            break;
+        }
+        let from = written.wrapping_sub(distance);
+        let Some(window) = buffer.get_mut(from..written + ROOM) else { break };
+        if distance >= 16 {
+            copy::<16>(window, 0, distance);
+            if length > 16 {
+                copy::<16>(window, 16, distance + 16);
+                copy::<1>(window, 32, distance + 32);
+            }
+        } else {
+            copy_near(window, distance, length);
+        }
+        let mut tail = [0; 4];
+        tail.copy_from_slice(&ahead[size..size + 4]);
+        window[distance + length..distance + length + 4].copy_from_slice(&tail);
+        read += size + last;
+        written += length + last;
+        literals = last;
+    }
+    (read, written, literals)
+}
+
 /// The bytes from `at` on: an opcode and, unless a long length comes between, all that belongs to it. Zeros
 /// stand for what lies beyond the end.
 fn head(input: &[u8], at: usize) -> u64 {
@@ -339,18 +404,30 @@ fn copy_match(buffer: &mut [u8], at: usize, distance: usize, length: usize) {
     if distance >= 16 {
         let mut done = 0;
         while done < length {
-            window.copy_within(done..done + 16, done + distance);
+            copy::<16>(window, done, done + distance);
             done += 16;
         }
-    } else if distance >= 8 {
+    } else {
+        copy_near(window, distance, length);
+    }
+}
+
+/// The same for a distance below 16, from the start of `window`.
+#[inline(never)]
+fn copy_near(window: &mut [u8], distance: usize, length: usize) {
+    if distance >= 8 {
         let mut done = 0;
         while done < length {
-            window.copy_within(done..done + 8, done + distance);
+            copy::<8>(window, done, done + distance);
             done += 8;
         }
     } else if distance == 1 {
-        let byte = window[0];
-        window[1..1 + length].fill(byte);
+        let bytes = [window[0]; 16];
+        let mut done = 0;
+        while done < length {
+            window[done + 1..done + 17].copy_from_slice(&bytes);
+            done += 16;
+        }
     } else {
         // What repeats every 2 to 7 bytes also repeats every 8 to 14.
         let period = distance * 8usize.div_ceil(distance);
@@ -361,10 +438,19 @@ fn copy_match(buffer: &mut [u8], at: usize, distance: usize, length: usize) {
         }
         let mut done = 0;
         while done + period < length + distance {
-            window.copy_within(done..done + 8, done + period);
+            copy::<8>(window, done, done + period);
             done += 8;
         }
     }
+}
+
+/// Copies so many bytes, all read before any is written. What `copy_within` does too, but as a call where the program is
+/// built for size.
+#[inline(always)]
+fn copy<const N: usize>(bytes: &mut [u8], from: usize, to: usize) {
+    let mut copied = [0; N];
+    copied.copy_from_slice(&bytes[from..from + N]);
+    bytes[to..to + N].copy_from_slice(&copied);
 }
 
 /// Makes room for an expansion of `len` bytes. Memory at least doubles, but never goes beyond the ceiling.
@@ -376,6 +462,12 @@ fn reserve(out: &mut Vec<u8>, start: usize, len: usize, ceiling: usize) -> Resul
     let capacity = len.max(held.saturating_mul(2)).min(ceiling);
     out.try_reserve_exact(start + capacity - out.len()).map_err(|_| Error::NoMemory)
 }
+
+/// So many bytes of input are looked at for a short instruction, and more than a run of literals has.
+const AHEAD: usize = 20;
+
+/// So much a short instruction may write, with what it overshoots.
+const ROOM: usize = 64;
 
 /// How far a copy may overshoot what it is asked for, in bytes.
 const SLACK: usize = 16;
