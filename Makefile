@@ -3,7 +3,7 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 
-.PHONY: all build demo demo-pump test lint fuzz attack bench bench-instructions bench-daemon bench-client bench-include bench-pump static dist source deb test-packaging install clean
+.PHONY: all build demo demo-pump test lint fuzz attack bench bench-instructions bench-daemon bench-client bench-include bench-lzo bench-pump static dist source deb test-packaging install clean
 
 all: build
 
@@ -71,6 +71,11 @@ bench-instructions:
 bench-pump:
 	sh tests/setup.sh test
 	$(CARGO) bench --locked --bench pump
+
+# Compressing and expanding bodies, beside the C library; ten seconds
+bench-lzo:
+	sh tests/setup.sh test
+	$(CARGO) bench --locked --bench lzo
 
 # One static file for this kind of machine
 static:

@@ -73,7 +73,7 @@ impl Stub {
 }
 
 /// Runs what only prepares, and so has nothing to say.
-fn must(command: &mut Command) {
+pub fn must(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", explain(&output));
 }

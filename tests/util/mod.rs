@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub mod include_server;
+pub mod liblzo2;
 pub mod net;
 pub mod network;
 pub mod oracle;
