@@ -1,7 +1,7 @@
 //! The encoder: greedy, one pass, one remembered position per hash of four bytes.
 
+use super::FAR;
 use super::stage::{Buffer, Stage};
-use super::{FAR, MIDDLE};
 
 /// Largest number of bytes [`Encoder::compress`] can append for `len` input bytes.
 ///
@@ -116,8 +116,7 @@ impl Search<'_> {
             // All positions in the table are of earlier bytes, so this is at least 1.
             debug_assert!(from < here);
             let distance = usize::from(here).wrapping_sub(usize::from(from));
-            // The first comparison spares nearly all matches the second.
-            if distance > MIDDLE && distance > FAR {
+            if distance > FAR {
                 at += 1 + (waiting >> SKIP_SHIFT);
                 continue;
             }
@@ -212,7 +211,7 @@ const SKIP_SHIFT: u32 = 5;
 
 #[cfg(test)]
 mod tests {
-    use super::super::{decompress, samples};
+    use super::super::{MIDDLE, decompress, samples};
     use super::*;
 
     #[test]
