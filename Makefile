@@ -3,7 +3,7 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 
-.PHONY: all build demo demo-pump test lint fuzz attack bench bench-instructions bench-daemon bench-client bench-include bench-lzo bench-pump static dist source deb test-packaging install clean
+.PHONY: all build demo demo-pump test lint fuzz attack bench bench-instructions bench-daemon bench-client bench-include bench-lzo bench-pump static dist reproducible source deb test-packaging install clean
 
 all: build
 
@@ -88,6 +88,11 @@ dist:
 
 $(MACHINES:%=dist-%): dist-%:
 	sh cross/dist.sh $*
+
+# Builds the last commit for one machine in two places, and compares the bytes: make reproducible MACHINE=armv7
+MACHINE ?= armv7
+reproducible:
+	sh cross/reproducible.sh $(MACHINE)
 
 # What packages are built from without a network, and Debian's package: target/package. See cross/packaging/README.md
 source:
