@@ -16,9 +16,9 @@ machine=${1-}
 }
 target=
 flags=
+most=
 . "./cross/$machine.conf"
 
-most=${MOST_BYTES:-917504}
 directory=${CARGO_TARGET_DIR:-target}/dist
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 has_target() { ls "$(rustc --print target-libdir --target "$target" 2>/dev/null)"/libstd-*.rlib >/dev/null 2>&1; }
@@ -62,6 +62,9 @@ case $toolchain in
         ;;
 esac
 
+# rustup's library is larger than what is built along.
+[ "$toolchain" = debian ] || most=1310720
+most=${MOST_BYTES:-${most:-917504}}
 mkdir -p "$directory/$machine"
 binary=$directory/$machine/distcc
 cp "$directory/build/$target/release/distcc" "$binary"
