@@ -124,19 +124,21 @@ fn servers_come_and_go() {
     let second = stderr(&compile(&workspace, &here, "+zeroconf", "c.c"));
     assert!(!second.contains("10.98.0.2"), "it is left alone: {second}");
 
-    // And one more.
-    servers.push(server(&workspace, &machines[3], &[]));
-    wait_until("it is found", || {
-        hosts(&workspace, &here, "+zeroconf").contains(&"10.98.0.5:3632/2".to_owned())
+    // And one more, while a build goes on that has jobs for both.
+    let script = "while [ ! -e stop ]; do \"$0\" gcc -c a.c -o \"$1\"; done";
+    let mut build = ["d1.o", "d2.o", "d3.o", "d4.o"].map(|object| {
+        let mut shell = workspace.command("sh");
+        shell.env("DISTCC_HOSTS", "+zeroconf").args(["-ec", script]);
+        here.command(shell.arg(workspace.path("bin/distcc")).arg(object)).spawn().unwrap()
     });
-    let jobs: Vec<_> = (0..6)
-        .map(|number| {
-            let object = format!("d{number}.o");
-            client(&workspace, &here, "+zeroconf", &["gcc", "-c", "a.c", "-o", &object]).spawn().unwrap()
-        })
-        .collect();
-    assert!(jobs.into_iter().all(|mut job| job.wait().unwrap().success()));
-    assert!(servers[1].jobs("COMPILE_OK") > 0, "{}", servers[1].log());
+    servers.push(server(&workspace, &machines[3], &[]));
+    let has_joined = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        wait_until("it gets jobs", || servers[1].jobs("COMPILE_OK") > 0);
+    }));
+    workspace.write("stop", "");
+    assert!(build.iter_mut().all(|job| job.wait().unwrap().success()));
+    assert!(has_joined.is_ok(), "{}", servers[1].log());
+    assert!(hosts(&workspace, &here, "+zeroconf").contains(&"10.98.0.5:3632/2".to_owned()));
 
     let doctor = run(&mut client(&workspace, &here, "+zeroconf", &["--doctor"]));
     let text = String::from_utf8_lossy(&doctor.stdout).into_owned();
