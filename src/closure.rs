@@ -55,12 +55,14 @@ pub enum Content {
 /// directive in a string that is none of asm costs no more than the distribution of one file.
 pub fn reads_files(text: &[u8]) -> bool {
     let mut at = 0;
+    let mut comments = Comments { text, at: 0, inside: Inside::Code };
     // Points are rare and quickly found; this reads every byte of every source.
     while let Some(point) = find_byte(&text[at..], b'.') {
-        let (before, after) = (&text[..at + point], &text[at + point + 1..]);
-        at += point + 1;
+        let place = at + point;
+        let (before, after) = (&text[..place], &text[place + 1..]);
+        at = place + 1;
         let word = [&b"incbin"[..], b"include"].iter().find_map(|word| after.strip_prefix(*word));
-        if word.is_some_and(|behind| may_be_directive(before, behind)) {
+        if word.is_some_and(|behind| may_be_directive(before, behind)) && !comments.cover(place) {
             return true;
         }
     }
@@ -86,6 +88,45 @@ fn may_be_directive(before: &[u8], behind: &[u8]) -> bool {
     }
 }
 
+/// Tells whether places are in comments, for places in ascending order. Where literals are not what they seem (`1'000`), it
+/// sees too few comments; in raw strings, too many of those that an assembler takes for some as well.
+struct Comments<'a> {
+    text: &'a [u8],
+    at: usize,
+    inside: Inside,
+}
+
+#[derive(Clone, Copy)]
+enum Inside {
+    Code,
+    Line,
+    Block,
+    Quote(u8),
+}
+
+impl Comments<'_> {
+    fn cover(&mut self, place: usize) -> bool {
+        use Inside::{Block, Code, Line, Quote};
+
+        while self.at < place {
+            let (len, inside) = match (self.inside, &self.text[self.at..]) {
+                (Code, [b'/', b'/', ..]) => (2, Line),
+                (Code, [b'/', b'*', ..]) => (2, Block),
+                (Code, [quote @ (b'"' | b'\''), ..]) => (1, Quote(*quote)),
+                (Block, [b'*', b'/', ..]) => (2, Code),
+                (inside @ (Line | Quote(_)), [b'\\', b'\r', b'\n', ..]) => (3, inside),
+                (inside @ (Line | Quote(_)), [b'\\', _, ..]) => (2, inside),
+                (Line | Quote(_), [b'\n', ..]) => (1, Code),
+                (Quote(quote), [byte, ..]) if *byte == quote => (1, Code),
+                (inside, _) => (1, inside),
+            };
+            self.at += len;
+            self.inside = inside;
+        }
+        matches!(self.inside, Line | Block)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +144,11 @@ mod tests {
             "asm(R\"(\n\t.incbin \"x\"\n)\");",
             "asm(\".incbin %c0\" : : \"i\"(name));",
             ".incbin",
+            "/* x */ asm(\".incbin x\"); // y",
+            "char *s = \"/*\"; asm(\".incbin x\");",
+            "char *s = \"\\\"/*\", c = '\"'; asm(\".incbin x\");",
+            "// x\nasm(\".incbin x\");",
+            "#error it's /* not\nasm(\".incbin x\");",
         ] {
             assert!(reads_files(text.as_bytes()), "{text}");
         }
@@ -115,6 +161,9 @@ mod tests {
             "struct a b = { .include = 1, .incbin =2 };",
             "// see files.include and x.includes",
             "x.inc",
+            "/* from C via asm(\".include <a.h>\") */",
+            "// x \\\n asm(\".incbin x\")",
+            "char *s = \"x\"; /* ' .incbin x\n .incbin y */ // .incbin z",
         ] {
             assert!(!reads_files(text.as_bytes()), "{text}");
         }
