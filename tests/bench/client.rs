@@ -1,8 +1,9 @@
 //! How much a job costs in the client, ours beside stock's: `make bench-client`.
 //!
 //! The server is a thread that answers at once, so that what is left is the client. A `.i` source needs no
-//! preprocessor; for a `.c` one a stub writes the text. Clients run one after the other, as under `make -j1`:
-//! processor time from the kernel's account of the ended process, and time from its start to its end.
+//! preprocessor; for a `.c` one a stub writes the text. A local compile is one of the stub, which takes no time.
+//! Clients run one after the other, as under `make -j1`: processor time from the kernel's account of the ended
+//! process, and time from its start to its end.
 
 // The table is for people; a closed pipe may end it.
 #![allow(clippy::disallowed_macros)]
@@ -14,7 +15,7 @@ mod clients;
 mod rig;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -62,7 +63,11 @@ fn main() {
             cells.push(Cell { name, version, payload: at, source, rounds: Vec::new() });
         }
     }
+    let (mut starts, mut locals) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
+        starts.push(KINDS.map(|kind| alone(&workspace, &stub, kind, &["--version"])));
+        stub.make(b"");
+        locals.push(KINDS.map(|kind| alone(&workspace, &stub, kind, &["gcc", "-E", "job.c", "-o", "job.i"])));
         for cell in &mut cells {
             let payload = &payloads[cell.payload];
             let version = VERSIONS[cell.version].0;
@@ -75,6 +80,14 @@ fn main() {
         }
     }
     report(&cells);
+    println!("\n                       client ms per call");
+    println!("                         ours   stock  ratio");
+    for (name, rounds, most) in [("start and --version", &starts, 0.4), ("local compile", &locals, 0.25)] {
+        let of = |side: usize| median(rounds.iter().map(|round| round[side])) * 1e3;
+        let ratio = median(rounds.iter().map(|round| round[0] / round[1]));
+        println!("{name:22} {:7.2} {:7.2} {ratio:6.2}", of(0), of(1));
+        goal(&format!("{name} at most {most:.2} of stock's"), ratio <= most, &format!("{ratio:.2}"));
+    }
     println!("\n{:.0} s", begun.elapsed().as_secs_f64());
 }
 
@@ -114,6 +127,26 @@ fn report(cells: &[Cell]) {
     goal("time from start to end at most 0.60 of stock's", slow.is_empty(), &cells_of(&slow));
 }
 
+/// What a client takes that talks to nobody, in seconds, without what it starts.
+fn alone(workspace: &Workspace, stub: &Stub, kind: Kind, words: &[&str]) -> f64 {
+    fs::write(workspace.work().join("job.c"), "int i;\n").unwrap();
+    let mut client = client(workspace, stub, &program(workspace, kind), "127.0.0.1:1");
+    client.args(words).stdout(Stdio::null());
+    let (begun, mut cpu, mut calls) = (Instant::now(), 0.0, 0.0);
+    while begun.elapsed() < SLICE {
+        cpu += run(&mut client, true);
+        calls += 1.0;
+    }
+    cpu / calls
+}
+
+fn program(workspace: &Workspace, kind: Kind) -> PathBuf {
+    match kind {
+        Kind::Ours => workspace.path("bin/distcc"),
+        Kind::Stock => "/usr/bin/distcc".into(),
+    }
+}
+
 /// Runs clients one after the other.
 fn slice(
     workspace: &Workspace,
@@ -124,10 +157,7 @@ fn slice(
     cell: &Cell,
     payload: &Payload,
 ) -> Slice {
-    let program = match kind {
-        Kind::Ours => workspace.path("bin/distcc"),
-        Kind::Stock => "/usr/bin/distcc".into(),
-    };
+    let program = program(workspace, kind);
     let object = workspace.work().join("job.o");
     let _ = fs::remove_file(&object);
     let host = format!("127.0.0.1:{}/4{}", server.port, if version.compressed() { ",lzo" } else { "" });
