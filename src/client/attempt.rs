@@ -13,22 +13,21 @@ use super::messages::{self, Messages};
 use super::preprocess::{self, Preprocessed, Running};
 use super::pump::Pump;
 use super::remote::{Connection, Failure, HostFailure, Reply};
+use super::source::Source;
 use super::toolchain::{self, Toolchain};
 use super::words::Described;
 use super::{Stop, local, split};
 use crate::args::{Job, printable};
 use crate::backoff::Backoff;
-use crate::closure::reads_files;
 use crate::decimal::Decimal;
 use crate::exitcode::ExitCode;
 use crate::hosts::{Host, Place};
 use crate::scratch::{self, Manner};
 use crate::slots::Slot;
 use crate::state::Phase;
-use crate::sys::file::contains;
 use crate::sys::process::WaitStatus;
 use crate::waiting::Interrupted;
-use crate::wire::{Version, limits};
+use crate::wire::Version;
 
 /// One compile to distribute, and how the user wants that.
 #[derive(Clone, Copy)]
@@ -168,7 +167,7 @@ pub fn attempts(task: Task, desk: &mut Desk) -> Result<Result<WaitStatus, Undone
 struct Errand<'a> {
     task: Task<'a>,
     /// Once it is preprocessed.
-    source: Option<Preprocessed>,
+    source: Option<Source>,
     pump: Pump,
     toolchain: Toolchain<'a>,
 }
@@ -191,19 +190,34 @@ impl Errand<'_> {
                 return Err(attempt.into());
             }
         }
-        let job = self.task.job;
         let source = match self.source.take() {
             Some(source) => source,
-            None if job.already_preprocessed() => read_source(job)?,
-            None => self.preprocess(host, slot, &mut connection, desk)?,
+            None => self.make_source(host, slot, &mut connection, desk)?,
         };
         let source = self.source.insert(source);
-        if let Some(reason) = unsendable(&source.text, job) {
-            return Err(only_here(reason));
-        }
         let connection = connection.unwrap_or_else(|| connect(host, self.task.config, desk));
         let reply = send(source, connection, (self.task, host), desk, &mut self.toolchain)?;
         deliver(source, reply, (self.task, host), desk, &mut self.toolchain)
+    }
+
+    /// What can be sent of this job, if anything can.
+    fn make_source(
+        &self,
+        host: &Host,
+        slot: &Slot,
+        connection: &mut Option<Result<Connection, Failure>>,
+        desk: &mut Desk,
+    ) -> Result<Source, Early> {
+        let job = self.task.job;
+        let source = match job.already_preprocessed() {
+            true => read_source(job)?,
+            false => Source::Made(self.preprocess(host, slot, connection, desk)?),
+        };
+        match source.unsendable(job) {
+            Ok(None) => Ok(source),
+            Ok(Some(reason)) => Err(only_here(reason)),
+            Err(e) => Err(only_here(&format!("the source cannot be read: {e}"))),
+        }
     }
 
     /// Preprocesses while the connection is being made.
@@ -252,17 +266,17 @@ fn only_here(reason: &str) -> Early {
     Attempt::Local(Undone::Quietly).into()
 }
 
-fn read_source(job: &Job) -> Result<Preprocessed, Early> {
-    match preprocess::read_source(job) {
-        Ok(Some(preprocessed)) => Ok(preprocessed),
+fn read_source(job: &Job) -> Result<Source, Early> {
+    match Source::given(job) {
+        Ok(Some(source)) => Ok(source),
         Ok(None) => Err(only_here("the preprocessed source does not name its file and directory")),
         Err(_) => Err(Attempt::Local(Undone::Quietly).into()),
     }
 }
 
-/// A source that was preprocessed here.
+/// A request for a server that does not preprocess.
 struct Plain<'a> {
-    text: &'a [u8],
+    source: &'a Source,
     directory: PathBuf,
     version: Version,
 }
@@ -277,12 +291,18 @@ impl Request for Plain<'_> {
     }
 
     fn send(&self, connection: &mut Connection, argv: &[Vec<u8>]) -> Result<(), Failure> {
-        connection.send(self.version, argv, self.text)
+        match self.source.file() {
+            Some(file) if !self.version.compressed() => connection.send_file(argv, file, self.source.len()),
+            _ => {
+                let text = self.source.bytes().map_err(HostFailure::Unsendable)?;
+                connection.send(self.version, argv, &text)
+            }
+        }
     }
 }
 
 fn send(
-    source: &Preprocessed,
+    source: &Source,
     connection: Result<Connection, Failure>,
     (task, host): (Task, &Host),
     desk: &mut Desk,
@@ -290,10 +310,10 @@ fn send(
 ) -> Result<Reply, Early> {
     let begun = Instant::now();
     let version = if host.lzo { Version::Lzo } else { Version::Plain };
-    let request = Plain { text: &source.text, directory: working_directory(), version };
+    let request = Plain { source, directory: working_directory(), version };
     match exchange(&request, connection, (host, task.config), desk, toolchain) {
         Ok(reply) => {
-            let (bytes, micros) = (source.text.len() as u64, begun.elapsed().as_micros() as u64);
+            let (bytes, micros) = (source.len(), begun.elapsed().as_micros() as u64);
             log::info!(
                 "{bytes} bytes from {} compiled on {} in {}s, rate {}kB/s",
                 printable(task.job.input()),
@@ -310,7 +330,7 @@ fn send(
 
 /// Writes and shows what came, if it is what a local compile would have made.
 fn deliver(
-    source: &Preprocessed,
+    source: &Source,
     mut reply: Reply,
     (task, host): (Task, &Host),
     desk: &mut Desk,
@@ -322,7 +342,7 @@ fn deliver(
         return Err(only_here("a warning depends on comments or macros, which the server could not see"));
     }
     if !status.success() {
-        return Err(Attempt::CompileError(status, Messages::new(source, reply)).into());
+        return Err(Attempt::CompileError(status, Messages::new(source.messages(), reply)).into());
     }
     if reply.object.is_empty() {
         return Err(Attempt::HostFailed(HostFailure::NoObject).into());
@@ -349,7 +369,7 @@ fn deliver(
         scratch::write_output(Path::new(job.output()), &reply.object, manner(job))
             .map_err(|e| unwritten(job.output(), &e))?;
     }
-    Messages::new(source, reply).show();
+    Messages::new(source.messages(), reply).show();
     Ok(status)
 }
 
@@ -390,17 +410,4 @@ fn keep(text: &[u8], job: &Job) {
         Ok(path) => log::info!("the preprocessed source is kept in {} (DISTCC_SAVE_TEMPS)", path.display()),
         Err(e) => log::warn!("cannot keep the preprocessed source (DISTCC_SAVE_TEMPS): {e}"),
     }
-}
-
-/// Why this text can only be compiled here.
-fn unsendable(text: &[u8], job: &Job) -> Option<&'static str> {
-    if text.len() > limits::BODY as usize {
-        return Some("the preprocessed source is larger than a job can carry");
-    }
-    let asks_for_names =
-        || [&b"__builtin_FILE"[..], b"__builtin_source_location"].iter().any(|name| contains(text, name));
-    if job.maps_paths_of_builtins() && asks_for_names() {
-        return Some("clang maps the paths of __builtin_FILE only where it preprocesses itself");
-    }
-    reads_files(text).then_some("the assembler reads a file of this machine (.incbin or .include)")
 }

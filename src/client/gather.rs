@@ -43,6 +43,12 @@ impl<'a> Gather<'a> {
         Gather { buffer: head, pieces, at: 0, sent: 0 }
     }
 
+    /// `head`, then all of `file`, of `len` bytes.
+    pub fn with_file(head: Vec<u8>, file: &'a File, len: usize) -> Gather<'a> {
+        let pieces = vec![Piece::Buffer { from: 0, to: head.len() }, Piece::Stored(file, 0, len)];
+        Gather { buffer: head, pieces, at: 0, sent: 0 }
+    }
+
     /// A request for a server that preprocesses.
     ///
     /// # Errors

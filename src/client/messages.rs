@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 
-use super::preprocess::Preprocessed;
 use super::remote::Reply;
 use crate::sys::file::{contains, find};
 
@@ -35,9 +34,9 @@ pub fn is_unsure(stderr: &[u8]) -> bool {
 }
 
 impl Messages {
-    /// Joins both.
-    pub fn new(preprocessed: &Preprocessed, reply: Reply) -> Messages {
-        Messages { stdout: reply.stdout, stderr: join(&preprocessed.stderr, &reply.stderr) }
+    /// Joins what the preprocessor here has said to what the compiler there has.
+    pub fn new(preprocessor: &[u8], reply: Reply) -> Messages {
+        Messages { stdout: reply.stdout, stderr: join(preprocessor, &reply.stderr) }
     }
 
     /// Those of a server that has done it all.

@@ -40,6 +40,7 @@ mod pump;
 mod remote;
 mod sharing;
 mod show;
+mod source;
 mod split;
 mod ssh;
 mod tcp;

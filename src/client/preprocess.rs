@@ -18,7 +18,7 @@ use crate::waiting::{Interrupted, retry};
 /// A preprocessor at work. Dropping it ends it.
 pub struct Running {
     pid: Option<Pid>,
-    stdout: File,
+    stdout: Option<File>,
     stderr: File,
 }
 
@@ -26,6 +26,8 @@ pub struct Running {
 pub struct Preprocessed {
     /// The text, as the compiler is to see it.
     pub text: Contents,
+    /// The file that has it, if nobody can change that.
+    pub file: Option<File>,
     /// Its warnings. They are shown when the job succeeds remotely, and thrown away when a local compile is
     /// going to repeat them.
     pub stderr: Contents,
@@ -72,7 +74,7 @@ impl Running {
             ..Start::default()
         };
         let pid = compiler::spawn(program, argv, environment, &start)?;
-        Ok(Running { pid: Some(pid), stdout, stderr })
+        Ok(Running { pid: Some(pid), stdout: Some(stdout), stderr })
     }
 
     /// Waits for the end. `Ok(Err(failed))` is a preprocessor that failed.
@@ -91,7 +93,10 @@ impl Running {
         if !status.success() {
             return Ok(Err(Failed { status, stderr }));
         }
-        Ok(Ok(Preprocessed { text: Contents::of(&mut self.stdout)?, stderr }))
+        let mut file = self.stdout.take().ok_or(io::ErrorKind::NotFound)?;
+        let text = Contents::of(&mut file)?;
+        let file = Some(file).filter(|_| matches!(text, Contents::Mapped(_)));
+        Ok(Ok(Preprocessed { text, file, stderr }))
     }
 }
 
@@ -102,20 +107,4 @@ impl Drop for Running {
             let _ = process::wait(pid);
         }
     }
-}
-
-/// A source that is preprocessed already, as it is; `None` if it does not say whose text it is.
-///
-/// A compiler calls a source without line markers by the name it is given, and with debug information it needs the
-/// directory as well (`# 1 "/dir//"`): on a server both would be the server's.
-pub fn read_source(job: &Job) -> io::Result<Option<Preprocessed>> {
-    let text = std::fs::read(job.input())?;
-    let is_marked = text.starts_with(b"# ") && (!job.wants_directory_in_text() || names_directory(&text));
-    let preprocessed = Preprocessed { text: Contents::Read(text), stderr: Contents::Read(Vec::new()) };
-    Ok(is_marked.then_some(preprocessed))
-}
-
-/// gcc writes its directory, with two slashes at the end, as the second line marker.
-fn names_directory(text: &[u8]) -> bool {
-    text.split(|byte| *byte == b'\n').take(2).any(|line| line.starts_with(b"# ") && line.ends_with(b"//\""))
 }

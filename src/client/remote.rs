@@ -1,6 +1,7 @@
 //! One job on one server: connect, send, receive. Every wait has a deadline.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -153,6 +154,14 @@ impl Connection {
     /// Waits until the connection stands, trying the other addresses in turn.
     pub fn finish(&mut self) -> Result<(), Failure> {
         self.link.finish()
+    }
+
+    /// Sends a whole request of the plain protocol, whose source is all of `file`, of `len` bytes.
+    pub fn send_file(&mut self, argv: &[Vec<u8>], file: &File, len: u64) -> Result<(), Failure> {
+        let Ok(short) = u32::try_from(len) else { return Err(HostFailure::TooLarge(len as usize).into()) };
+        let mut head = Vec::with_capacity(1024);
+        request::encode_head(Version::Plain, argv, short, &mut head);
+        self.send_gathered(Gather::with_file(head, file, len as usize))
     }
 
     /// Sends a whole request. `source` is compressed on the way if the version says so.

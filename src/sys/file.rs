@@ -40,7 +40,7 @@ impl Contents {
         let len = file.metadata()?.len();
         let len = usize::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
         if len == 0 {
-            return Ok(Contents::Read(Vec::new()));
+            return Ok(Contents::default());
         }
         if seal(file.as_fd()).is_ok() {
             return Mapping::new(file.as_fd(), len).map(Contents::Mapped);
@@ -49,6 +49,13 @@ impl Contents {
         file.rewind()?;
         file.read_to_end(&mut bytes)?;
         Ok(Contents::Read(bytes))
+    }
+}
+
+impl Default for Contents {
+    /// No bytes.
+    fn default() -> Contents {
+        Contents::Read(Vec::new())
     }
 }
 
@@ -136,6 +143,13 @@ pub fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 pub fn find_byte(bytes: &[u8], byte: u8) -> Option<usize> {
     // SAFETY: the pointer comes with the length of the slice it belongs to.
     let found = unsafe { libc::memchr(bytes.as_ptr().cast(), byte.into(), bytes.len()) };
+    (!found.is_null()).then(|| found.addr() - bytes.as_ptr().addr())
+}
+
+/// Where `byte` is for the last time.
+pub fn find_last_byte(bytes: &[u8], byte: u8) -> Option<usize> {
+    // SAFETY: the pointer comes with the length of the slice it belongs to.
+    let found = unsafe { libc::memrchr(bytes.as_ptr().cast(), byte.into(), bytes.len()) };
     (!found.is_null()).then(|| found.addr() - bytes.as_ptr().addr())
 }
 
