@@ -80,8 +80,20 @@ impl<'a> Mirror<'a> {
         if let Some(real) = self.real.get(&name) {
             return *real;
         }
-        let path = self.symbols.path(name).to_owned();
-        let real = self.walk(known::SLASH, &path, &mut 0);
+        let parent = self.disk.directory(name, self.symbols);
+        let spelling = self.symbols.spelling(name);
+        let last = spelling.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+        let is_step = parent != name && !matches!(&spelling[last..], b"" | b"." | b"..");
+        // Most directories have no link above them, and are none.
+        let is_real = is_step
+            && self.real_directory(parent) == parent
+            && self.disk.target(name, self.symbols).is_none();
+        let real = if is_real {
+            name
+        } else {
+            let path = self.symbols.path(name).to_owned();
+            self.walk(known::SLASH, &path, &mut 0)
+        };
         self.real.insert(name, real);
         real
     }
