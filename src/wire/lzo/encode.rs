@@ -11,8 +11,8 @@ pub fn max_compressed_len(len: usize) -> usize {
     len.saturating_add(len / 16).saturating_add(64)
 }
 
-/// A compressor with its match table and buffers (32 KiB, and 64 more once an input is shorter than that), meant to live
-/// as long as the worker that uses it.
+/// A compressor with its match table (16 KiB) and buffers (64 KiB, and as much again once an input is shorter than that),
+/// meant to live as long as the worker that uses it.
 ///
 /// Nothing of one input is remembered for the next: the same input always yields the same bytes.
 #[derive(Debug, Clone)]
