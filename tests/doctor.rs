@@ -32,6 +32,10 @@ fn good_servers_of_both_kinds_are_good() {
     // A list in the environment does as well, and localhost needs nothing.
     let output = succeed(workspace.distcc("localhost/2").arg("--doctor"));
     assert!(text(&output).contains("without a server"));
+    // Nobody counts on a host that is marked down.
+    let output = doctor(&workspace, &["localhost", &format!("127.0.0.1:{},down", free_port())]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(text(&output).contains("NOT USABLE") && text(&output).contains("marked down"));
     workspace.assert_clean();
 }
 
