@@ -30,12 +30,16 @@ pub fn payloads(workspace: &Workspace) -> Vec<Payload> {
     must(workspace.command("g++").args(["-O1", "-g", "-c", "sample.ii", "-o", "sample.o"]));
     let source = fs::read(workspace.work().join("sample.ii")).unwrap();
     let object = fs::read(workspace.work().join("sample.o")).unwrap();
-    let cycle = |bytes: &[u8], len: usize| bytes.iter().copied().cycle().take(len).collect();
+    // Clients look who made an object: the start is a whole one, and what comes behind is of none of its sections.
+    workspace.write("small.c", "int i;\n");
+    must(workspace.command("gcc").args(["-c", "small.c", "-o", "small.o"]));
+    let small = fs::read(workspace.work().join("small.o")).unwrap();
+    let cycle = |bytes: &[u8], len: usize| -> Vec<u8> { bytes.iter().copied().cycle().take(len).collect() };
     [("10 KB", 10_000, 5_000), ("1 MB", 1_000_000, 200_000), ("10 MB", 10_000_000, 4_000_000)]
         .map(|(name, source_len, object_len)| Payload {
             name,
             source: cycle(&source, source_len),
-            object: cycle(&object, object_len),
+            object: [&small[..], &cycle(&object, object_len - small.len())].concat(),
         })
         .into()
 }
