@@ -204,3 +204,23 @@ fn a_masquerade_directory_may_stand_in_the_path_twice() {
         workspace.command("sh").env("PATH", path).env("DISTCC_HOSTS", "localhost").args(["-c", "gcc -c a.c"]),
     );
 }
+
+/// Only one compiler can read what stands there: the preprocessor must leave it to the local compile.
+#[test]
+fn a_source_that_reads_standard_input_stays_here() {
+    let workspace = Workspace::new("reads-input");
+    let daemon = Daemon::ours(&workspace, &[]);
+    workspace.write(
+        "a.c",
+        "#include \"/dev/stdin\"\n#ifndef VALUE\n#define VALUE 1\n#endif\nint value = VALUE;\n",
+    );
+    let input = workspace.write("input", "#define VALUE 77\n");
+    let with_input = |command: &mut std::process::Command, object: &str| {
+        succeed(command.args(["-c", "a.c", "-o", object]).stdin(fs::File::open(&input).unwrap()));
+        fs::read(workspace.work().join(object)).unwrap()
+    };
+    let expected = with_input(&mut workspace.command("gcc"), "expected.o");
+    let made = with_input(workspace.distcc(&daemon.host()).arg("gcc"), "made.o");
+    assert!(made == expected, "standard input is missing");
+    assert_eq!(daemon.jobs("COMPILE_OK"), 0);
+}

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -18,6 +18,8 @@ use crate::waiting::{Interrupted, retry};
 /// A preprocessor at work. Dropping it ends it.
 pub struct Running {
     pid: Option<Pid>,
+    /// A byte for whoever reads standard input.
+    bait: Option<File>,
     stdout: Option<File>,
     stderr: File,
 }
@@ -28,6 +30,8 @@ pub struct Preprocessed {
     pub text: Contents,
     /// The file that has it, if nobody can change that.
     pub file: Option<File>,
+    /// Whether it has read standard input (`#include "/dev/stdin"`), which only one compiler can.
+    pub reads_input: bool,
     /// Its warnings. They are shown when the job succeeds remotely, and thrown away when a local compile is
     /// going to repeat them.
     pub stderr: Contents,
@@ -52,8 +56,12 @@ impl Running {
     /// Starts the preprocessor of `job`.
     pub fn start(command: &CompileCommand, job: &Job) -> io::Result<Running> {
         let program = command.program().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-        let null = file::null()?;
-        Running::spawn(program, &argv(command, job), &command.environment(), &null, None)
+        let (bait, end) = file::pipe()?;
+        File::from(end).write_all(b"\n")?;
+        let bait = File::from(bait);
+        let mut running = Running::spawn(program, &argv(command, job), &command.environment(), &bait, None)?;
+        running.bait = Some(bait);
+        Ok(running)
     }
 
     /// Starts `program` with what it writes kept in memory.
@@ -74,7 +82,7 @@ impl Running {
             ..Start::default()
         };
         let pid = compiler::spawn(program, argv, environment, &start)?;
-        Ok(Running { pid: Some(pid), stdout: Some(stdout), stderr })
+        Ok(Running { pid: Some(pid), bait: None, stdout: Some(stdout), stderr })
     }
 
     /// Waits for the end. `Ok(Err(failed))` is a preprocessor that failed.
@@ -96,7 +104,9 @@ impl Running {
         let mut file = self.stdout.take().ok_or(io::ErrorKind::NotFound)?;
         let text = Contents::of(&mut file)?;
         let file = Some(file).filter(|_| matches!(text, Contents::Mapped(_)));
-        Ok(Ok(Preprocessed { text, file, stderr }))
+        let is_taken = |bait: &File| file::unread(bait.as_fd()).is_ok_and(|left| left == 0);
+        let reads_input = self.bait.as_ref().is_some_and(is_taken);
+        Ok(Ok(Preprocessed { text, file, reads_input, stderr }))
     }
 }
 

@@ -36,7 +36,8 @@ impl Source {
         let source = if len < SENT_FROM_FILE {
             let mut text = vec![0; len as usize];
             file.read_exact_at(&mut text, 0)?;
-            Source::Made(Preprocessed { text: Contents::Read(text), file: None, stderr: Contents::default() })
+            let (text, stderr) = (Contents::Read(text), Contents::default());
+            Source::Made(Preprocessed { text, file: None, reads_input: false, stderr })
         } else {
             Source::Given(file, len)
         };
@@ -89,6 +90,9 @@ impl Source {
     pub fn unsendable(&self, job: &Job) -> io::Result<Option<&'static str>> {
         if self.len() > u64::from(limits::BODY) {
             return Ok(Some("the preprocessed source is larger than a job can carry"));
+        }
+        if matches!(self, Source::Made(preprocessed) if preprocessed.reads_input) {
+            return Ok(Some("the source reads standard input"));
         }
         let mut reason = None;
         let asks_for_names = |text: &[u8]| {
