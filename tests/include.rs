@@ -585,7 +585,7 @@ fn generated_trees() {
         let tree = root.join("tree");
         let _ = fs::remove_dir_all(&tree);
         fs::create_dir_all(&tree).unwrap();
-        lay_out(&tree, &Generator(seed * 2 + 1).tree());
+        lay_out(&tree, &Generator(Random(seed * 2 + 1)).tree());
         let compiler = if seed % 3 == 2 { "clang" } else { "gcc" };
         let source = if seed % 2 == 0 { "a.c" } else { "a.cc" };
         let unit = unit(&tree, compiler, &["-c", source, "-Ii", "-iquote", "q", "-isystem", "s", "-DN=1"]);
@@ -615,12 +615,12 @@ fn generated_trees_change() {
     let trees: Vec<PathBuf> = (0..10).map(|seed| root.join(seed.to_string())).collect();
     for (seed, tree) in trees.iter().enumerate() {
         fs::create_dir(tree).unwrap();
-        lay_out(tree, &Generator(seed as u64 * 2 + 40_001).tree());
+        lay_out(tree, &Generator(Random(seed as u64 * 2 + 40_001)).tree());
     }
     // Times younger than two seconds vouch for nothing.
     std::thread::sleep(Duration::from_millis(2200));
     let mut engine = Engine::new();
-    let mut generator = Generator(7);
+    let mut generator = Generator(Random(7));
     let mut compared = 0;
     for round in 0..4 {
         for tree in &trees {
@@ -635,8 +635,8 @@ fn generated_trees_change() {
                 compared += 1;
             }
             let header =
-                format!("{}h{}.h", generator.pick(&["", "i/", "q/", "s/", "i/d/"]), generator.below(6));
-            if generator.below(2) == 0 {
+                format!("{}h{}.h", generator.0.pick(&["", "i/", "q/", "s/", "i/d/"]), generator.0.below(6));
+            if generator.0.below(2) == 0 {
                 let _ = fs::remove_file(tree.join(header));
             } else {
                 lay_out(tree, &format!("== {header}\n{}", generator.lines(4, 1)));
@@ -647,21 +647,9 @@ fn generated_trees_change() {
 }
 
 /// Makes trees of headers that include each other under conditions.
-struct Generator(u64);
+struct Generator(Random);
 
 impl Generator {
-    fn below(&mut self, bound: u64) -> u64 {
-        // xorshift64*
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % bound
-    }
-
-    fn pick(&mut self, from: &[&str]) -> String {
-        from[self.below(from.len() as u64) as usize].to_owned()
-    }
-
     fn tree(&mut self) -> String {
         let mut text = String::new();
         for name in ["a.c", "a.cc"] {
@@ -669,12 +657,12 @@ impl Generator {
         }
         for directory in ["", "i/", "q/", "s/", "i/d/"] {
             for header in 0..6 {
-                if self.below(4) == 0 {
+                if self.0.below(4) == 0 {
                     continue;
                 }
                 let body = self.lines(5, 2);
                 let guard = format!("H{header}{}", directory.replace('/', "_"));
-                let body = match self.below(4) {
+                let body = match self.0.below(4) {
                     0 => format!("#pragma once\n{body}"),
                     1 => format!("#if !defined({guard}) /* x */\n#define {guard}\n{body}#endif\n"),
                     _ => format!("// x\n#ifndef {guard}\n#define {guard} {header}\n{body}#endif\n"),
@@ -686,16 +674,16 @@ impl Generator {
     }
 
     fn lines(&mut self, most: u64, depth: u32) -> String {
-        (0..=self.below(most)).map(|_| self.line(depth)).collect()
+        (0..=self.0.below(most)).map(|_| self.line(depth)).collect()
     }
 
     fn name(&mut self) -> String {
-        self.pick(&["M0", "M1", "M2", "M3", "N", "H0", "H1i_", "H2s_"])
+        self.0.pick(&["M0", "M1", "M2", "M3", "N", "H0", "H1i_", "H2s_"])
     }
 
     fn header(&mut self) -> String {
-        let header = self.below(6);
-        match self.below(5) {
+        let header = self.0.below(6);
+        match self.0.below(5) {
             0 => format!("<h{header}.h>"),
             1 => format!("\"d/../h{header}.h\""),
             2 => format!("<d/h{header}.h>"),
@@ -706,7 +694,7 @@ impl Generator {
     /// Includes what is there, so that most trees compile.
     fn include(&mut self) -> String {
         let header = self.header();
-        match self.below(6) {
+        match self.0.below(6) {
             0 => format!(
                 "#if __has_include({header})\n#define INC {header}\n#include INC\n#undef INC\n#endif\n"
             ),
@@ -718,33 +706,33 @@ impl Generator {
     }
 
     fn line(&mut self, depth: u32) -> String {
-        match self.below(12) {
+        match self.0.below(12) {
             0..4 => self.include(),
             4 | 5 if depth > 0 => {
                 let (condition, yes) = (self.condition(), self.lines(3, depth - 1));
                 let (other, no) = (self.condition(), self.lines(3, depth - 1));
-                match self.below(3) {
+                match self.0.below(3) {
                     0 => format!("#if {condition}\n{yes}#endif\n"),
                     1 => format!("#if {condition}\n{yes}#else\n{no}#endif\n"),
                     _ => format!("#if {condition}\n{yes}#elif {other}\n{no}#endif\n"),
                 }
             }
-            6 if self.below(2) == 0 => {
-                format!("#pragma {}_macro(\"{}\")\n", self.pick(&["push", "pop"]), self.name())
+            6 if self.0.below(2) == 0 => {
+                format!("#pragma {}_macro(\"{}\")\n", self.0.pick(&["push", "pop"]), self.name())
             }
             6 => format!("#undef {}\n", self.name()),
-            7 => format!("/* \"\n#include \"no.h\"\n*/ const char *c{} = \"/*\";\n", self.below(1 << 30)),
+            7 => format!("/* \"\n#include \"no.h\"\n*/ const char *c{} = \"/*\";\n", self.0.below(1 << 30)),
             8 => "#if 0\n#include \"no.h\"\n#else \\\n\n#endif\n".to_owned(),
             _ => {
-                let (name, value) = (self.name(), self.below(3));
-                match self.below(4) {
+                let (name, value) = (self.name(), self.0.below(3));
+                match self.0.below(4) {
                     0 => format!(
                         "#undef {name}\n#define {name} ({} + {value})\n",
-                        self.pick(&["N", "M0", "M1", "1"])
+                        self.0.pick(&["N", "M0", "M1", "1"])
                     ),
                     1 => format!(
                         "#undef F\n#define F(x, ...) (x {} {value})\n",
-                        self.pick(&["+", "-", "*", "=="])
+                        self.0.pick(&["+", "-", "*", "=="])
                     ),
                     _ => format!("#undef {name}\n#define {name} {value}\n"),
                 }
@@ -753,12 +741,12 @@ impl Generator {
     }
 
     fn condition(&mut self) -> String {
-        let (name, value) = (self.name(), self.below(3));
+        let (name, value) = (self.name(), self.0.below(3));
         // What only the compiler knows.
-        if self.below(16) == 0 {
+        if self.0.below(16) == 0 {
             return format!("__COUNTER__ % 2 == {value}");
         }
-        match self.below(7) {
+        match self.0.below(7) {
             0 => format!("defined {name}"),
             1 => format!("!defined({name}) || {name} > {value}"),
             2 => format!("defined(F) && defined {name}"),

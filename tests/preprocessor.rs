@@ -126,21 +126,7 @@ fn without_spaces(text: &str) -> String {
     plain
 }
 
-struct Random(u64);
-
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        // xorshift64*
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % bound
-    }
-
-    fn pick(&mut self, from: &[&str]) -> String {
-        from[self.below(from.len() as u64) as usize].to_owned()
-    }
-
     fn space(&mut self) -> String {
         self.pick(&["", "", " ", " /* c */ ", "\t"])
     }

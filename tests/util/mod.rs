@@ -486,3 +486,22 @@ pub fn put_program(root: &Path, program: &Path, to: &str) {
         }
     }
 }
+
+/// Numbers that are the same in every run.
+pub struct Random(pub u64);
+
+impl Random {
+    /// The next, below `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        // xorshift64*
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % bound
+    }
+
+    /// One of these.
+    pub fn pick(&mut self, from: &[&str]) -> String {
+        from[self.below(from.len() as u64) as usize].to_owned()
+    }
+}
