@@ -48,6 +48,10 @@ fn understand(argv: &[OsString], words: &[&[u8]]) -> Result<Job, Reason> {
             &derived
         }
     };
+    // One that is given has been looked at by the options' table; one that is made of `x/@a.c` has not.
+    if output.starts_with(b"@") {
+        return Err(Reason::at(output, "is an output that a server would take for the words in a file"));
+    }
     // Gcc refuses, whatever the way to the file; a server's compiler has other names for both.
     if base_name(output) == base_name(input) {
         return Err(Reason::at(output, "is an output that may be the source itself"));
@@ -339,6 +343,14 @@ mod tests {
             let reason = local(line).reason.to_string();
             assert!(reason.ends_with("may be the source itself"), "{line}: {reason}");
         }
+    }
+
+    #[test]
+    fn no_output_stands_for_the_words_in_a_file() {
+        let reason = local("gcc -c x/@a.c").reason;
+        assert_eq!(reason.word(), Some(OsStr::new("@a.o")));
+        let reason = local("gcc -c a.c -o @a.o").reason;
+        assert_eq!(reason.word(), Some(OsStr::new("-o")));
     }
 
     #[test]
