@@ -1,8 +1,9 @@
 use std::fs;
 use std::net::UdpSocket;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::util::network::{Machine, Networks};
 use crate::util::*;
@@ -34,7 +35,7 @@ fn hosts(workspace: &Workspace, machine: &Machine, list: &str) -> Vec<String> {
 fn browsers(workspace: &Workspace) -> Vec<u32> {
     let directory = format!("distcc-zeroconf\0{}", workspace.path("top/zeroconf-").display());
     let is_ours = |pid: &u32| {
-        fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|it| it.starts_with(directory.as_bytes()))
+        fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|it| it.contains(&directory))
     };
     all_processes().into_iter().map(|(pid, _)| pid).filter(is_ours).collect()
 }
@@ -214,6 +215,34 @@ fn nothing_stays_behind() {
     wait_until("it has ended", || browsers(&workspace).is_empty());
 }
 
+/// The process in the background ends when no client has asked for a time, which starts anew with each that asks.
+#[test]
+fn nobody_searches_for_nobody() {
+    let Some(mut networks) = Networks::new(1) else { return };
+    let workspace = Workspace::new("zeroconf-idle");
+    let _end = EndBrowsers(&workspace);
+    let here = networks.machine("here", 1, &[0]);
+    let directory = workspace.path("top/zeroconf-here");
+    fs::create_dir(&directory).unwrap();
+    let program = workspace.path("bin/distcc-zeroconf");
+    symlink(OURS, &program).unwrap();
+    let mut command = workspace.command(&program);
+    // The ten minutes of a client's own are too long for a test.
+    succeed(&mut here.command(command.arg(&directory).arg("2")));
+    wait_until("it searches", || directory.join("servers").exists());
+    let [process] = browsers(&workspace)[..] else { panic!("there is one") };
+    // Clients tell that they are there only if nobody has for half a minute.
+    let lock = fs::File::options().write(true).open(directory.join("servers.lock")).unwrap();
+    lock.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
+
+    let asked = Instant::now();
+    run(&mut client(&workspace, &here, "+zeroconf", &["--show-hosts"]));
+    assert_eq!(browsers(&workspace), [process], "the client needs no other");
+    wait_until("it has ended", || browsers(&workspace).is_empty());
+    assert!(asked.elapsed() >= Duration::from_secs(2), "{:?}", asked.elapsed());
+    assert!(!directory.join("servers").exists(), "nobody takes its list for news");
+}
+
 /// Each network sees the servers and addresses of its own, even of one that is in both; a machine in both sees all.
 #[test]
 fn two_networks_do_not_mix() {
@@ -341,6 +370,18 @@ fn strangers_and_floods_get_nothing() {
     // Nothing listens to what is not sent to the group.
     neighbour.send_to(question, "10.98.0.2:5353").unwrap();
     assert_eq!(answers(&neighbour, 200), []);
+
+    // What strangers send takes nothing from what is heard of neighbours.
+    std::thread::sleep(Duration::from_secs(1));
+    for _ in 0..20 {
+        for _ in 0..50 {
+            stranger.send_to(question, group).unwrap();
+        }
+        // There is time to throw these away before the next come.
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    neighbour.send_to(question, group).unwrap();
+    assert_eq!(answers(&neighbour, 500).len(), 1);
 
     let begun = Instant::now();
     for number in 0..3000u32 {

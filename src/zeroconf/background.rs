@@ -109,16 +109,17 @@ fn start(directory: &Path) -> io::Result<()> {
     }
 }
 
-/// The personality: `args` is the directory.
+/// The personality: `args` is the directory, and after how many seconds without a client it ends, if not those of [`IDLE`].
 pub fn main(args: &[OsString]) -> Ending {
     let Some(directory) = args.first() else { return Ending::Code(1) };
-    match run(Path::new(directory)) {
+    let idle = args.get(1).and_then(|seconds| seconds.to_str()?.parse().ok());
+    match run(Path::new(directory), idle.map_or(IDLE, Duration::from_secs)) {
         Ok(()) => Ending::Code(0),
         Err(_) => Ending::Code(1),
     }
 }
 
-fn run(directory: &Path) -> io::Result<()> {
+fn run(directory: &Path, idle: Duration) -> io::Result<()> {
     // What the client was given is not for us: who waits for the end of a build's pipes would wait for us.
     crate::sys::file::close_all_but_standard_streams();
     close_standard_streams()?;
@@ -131,20 +132,20 @@ fn run(directory: &Path) -> io::Result<()> {
     if !lock::try_lock(&lock_file, Range::Whole)? {
         return Ok(());
     }
-    let result = browse(directory, &lock_file);
+    let result = browse(directory, &lock_file, idle);
     // Whoever comes after us need not wonder how old it is.
     let _ = fs::remove_file(found::file(directory));
     result
 }
 
-fn browse(directory: &Path, lock_file: &File) -> io::Result<()> {
+fn browse(directory: &Path, lock_file: &File, idle: Duration) -> io::Result<()> {
     let signals = SignalPipe::new(&[Signal::TERM, Signal::INT, Signal::HUP])?;
     let mut watch = DirectoryWatch::new(directory)?;
     let mut search = Search::new(&[signals.as_fd(), watch.as_fd()])?;
     let mut changes = Vec::new();
     let pid = Pid::current().number();
     let mut written: Option<Vec<FoundServer>> = None;
-    let mut end = Instant::now() + IDLE;
+    let mut end = Instant::now() + idle;
     let mut may_write = Instant::now();
     while signals.next().is_none() {
         let until = match written {
@@ -173,8 +174,8 @@ fn browse(directory: &Path, lock_file: &File) -> io::Result<()> {
             }
         }
         if now >= end {
-            let idle = lock_file.metadata()?.modified()?.elapsed().unwrap_or_default();
-            let Some(left) = IDLE.checked_sub(idle).filter(|left| !left.is_zero()) else { return Ok(()) };
+            let age = lock_file.metadata()?.modified()?.elapsed().unwrap_or_default();
+            let Some(left) = idle.checked_sub(age).filter(|left| !left.is_zero()) else { return Ok(()) };
             end = now + left;
         }
     }

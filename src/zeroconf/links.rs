@@ -205,8 +205,8 @@ impl Link {
                 Ok((len, from)) => {
                     // Whoever is not on this link is none of our neighbours (RFC 6762 section 11).
                     let is_near = self.networks.iter().any(|network| network.contains(from.ip()));
-                    self.heard.1 = self.heard.1.saturating_add(1);
-                    if is_near && self.heard.1 <= MOST_HEARD {
+                    if is_near && self.heard.1 < MOST_HEARD {
+                        self.heard.1 += 1;
                         speaker.hear(&buffer[..len], from, now);
                     }
                 }
