@@ -2,10 +2,11 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use crate::sys::leash::Leash;
 use crate::sys::process::{Command, Pid, is_executable};
 
 /// How a child is to be started; the rest is as in this process.
@@ -19,6 +20,8 @@ pub struct Start<'a> {
     pub new_group: bool,
     /// Die with this process, and write no core file.
     pub bound_to_us: bool,
+    /// What ends its group with this process.
+    pub leash: Option<&'a Leash>,
     /// The largest file it may write, in bytes.
     pub max_file_len: Option<u64>,
     /// The most address space it may have, in bytes.
@@ -63,6 +66,7 @@ pub fn spawn(program: &Path, argv: &[OsString], env: &[OsString], start: &Start)
         cwd: start.cwd.map(|cwd| c_string(cwd.as_os_str())).transpose()?,
         new_group: start.new_group,
         die_with_parent: start.bound_to_us,
+        leash: start.leash.map(Leash::as_fd),
         no_core: start.bound_to_us,
         max_file_len: start.max_file_len,
         max_memory: start.max_memory,

@@ -284,6 +284,7 @@ impl Compile {
             cwd: Some(cwd),
             new_group: true,
             bound_to_us: true,
+            leash: workplace.leash(),
             max_file_len: Some(limits::BODY.into()),
             max_memory,
         };

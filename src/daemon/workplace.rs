@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::scratch::{self, PrivateDir};
+use crate::sys::leash::Leash;
 use crate::sys::process::Pid;
 use crate::sys::splice::Splicer;
 
@@ -47,6 +48,7 @@ pub struct Workplace {
     len: u64,
     /// For the compiler's standard output and error, while no compiler has written there.
     outputs: Option<(File, File)>,
+    leash: Option<Leash>,
 }
 
 impl Workplace {
@@ -62,6 +64,7 @@ impl Workplace {
             disk: None,
             len: 0,
             outputs: None,
+            leash: Leash::new().inspect_err(|e| log::debug!("compilers may outlive us: {e}")).ok(),
         })
     }
 
@@ -93,6 +96,11 @@ impl Workplace {
     /// What the compiler needs as its standard input, if anything.
     pub fn standard_input(&self) -> Option<BorrowedFd<'_>> {
         self.memory.as_ref().filter(|_| self.disk.is_none()).map(File::as_fd)
+    }
+
+    /// What ends the compiler and all that it has started when this process has come to its end, whatever that was.
+    pub fn leash(&self) -> Option<&Leash> {
+        self.leash.as_ref()
     }
 
     /// Two empty files for the compiler's standard output and error.

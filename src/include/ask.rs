@@ -310,6 +310,7 @@ fn command<'a>(
         cwd: Some(c_string(subject.cwd.as_os_str())?),
         new_group: false,
         die_with_parent: false,
+        leash: None,
         no_core: false,
         max_file_len: None,
         max_memory: None,

@@ -117,6 +117,8 @@ pub struct Command<'a> {
     pub new_group: bool,
     /// Be killed when the process that started it dies.
     pub die_with_parent: bool,
+    /// The read end of a [`Leash`](super::leash::Leash), which then holds the group that this process leads.
+    pub leash: Option<BorrowedFd<'a>>,
     /// Never write a core file.
     pub no_core: bool,
     /// The largest file it may write, in bytes.
@@ -135,6 +137,7 @@ struct ChildPlan {
     cwd: Option<*const libc::c_char>,
     new_group: bool,
     die_with_parent: bool,
+    leash: Option<RawFd>,
     no_core: bool,
     max_file_len: Option<libc::rlim_t>,
     max_memory: Option<libc::rlim_t>,
@@ -161,6 +164,7 @@ impl Command<'_> {
             cwd: self.cwd.as_ref().map(|path| path.as_ptr()),
             new_group: self.new_group,
             die_with_parent: self.die_with_parent,
+            leash: self.leash.map(|fd| fd.as_raw_fd()),
             no_core: self.no_core,
             max_file_len: self.max_file_len.map(|len| len as libc::rlim_t),
             max_memory: self.max_memory.map(|len| len as libc::rlim_t),
@@ -217,6 +221,11 @@ unsafe fn become_program(plan: &ChildPlan) -> Result<std::convert::Infallible, l
             if libc::getppid() != plan.parent {
                 return Err(libc::ESRCH);
             }
+        }
+        if let Some(leash) = plan.leash {
+            // The descriptor is a copy for this process, and so is its mark; the pipe behind it is the same.
+            done(libc::fcntl(leash, libc::F_SETOWN, -libc::getpid()))?;
+            done(libc::fcntl(leash, libc::F_SETFD, 0))?;
         }
         if plan.no_core {
             let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
