@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::process::Command;
 
+use crate::util::Random;
+
 fn words(line: &str) -> Vec<OsString> {
     line.split(' ').map(|word| if word == "''" { "".into() } else { word.into() }).collect()
 }
@@ -195,18 +197,6 @@ fn stock_server_accepts(argv: &[Vec<u8>]) -> bool {
     compiles && inputs == 1 && outputs == 1
 }
 
-/// Numbers that look random and are the same in every run (xorshift64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound as u64) as usize
-    }
-}
-
 const VOCABULARY: &[&str] = &[
     "-c",
     "-S",
@@ -343,7 +333,7 @@ fn is_for_the_other_half(word: &[u8]) -> bool {
 
 #[test]
 fn what_a_client_sends_a_server_takes() {
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut random = Random::new(0x9e37_79b9_7f4a_7c15);
     let mut remote = 0;
     for _ in 0..60_000 {
         let argv = random_argv(&mut random);
@@ -383,7 +373,7 @@ fn what_a_client_sends_a_server_takes() {
 
 #[test]
 fn what_passes_the_check_has_no_words_for_the_other_half() {
-    let mut random = Random(42);
+    let mut random = Random::new(42);
     let mut accepted = 0;
     for _ in 0..60_000 {
         let argv = random_argv(&mut random);
@@ -398,7 +388,7 @@ fn what_passes_the_check_has_no_words_for_the_other_half() {
 
 #[test]
 fn no_bytes_at_all_make_either_side_panic() {
-    let mut random = Random(7);
+    let mut random = Random::new(7);
     for _ in 0..50_000 {
         let argv: Vec<OsString> = (0..random.below(6))
             .map(|_| OsString::from_vec((0..random.below(12)).map(|_| random.below(256) as u8).collect()))

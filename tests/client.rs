@@ -221,18 +221,7 @@ fn a_killed_remote_compiler_is_no_result() {
     workspace.write("a.c", GOOD);
     // The server's gcc kills itself; ours does not.
     workspace.script("servers/gcc", "#!/bin/sh\nkill -9 $$\n");
-    let mut command = workspace.command(workspace.path("bin/distccd"));
-    let path = format!("{}:/usr/bin:/bin", workspace.path("servers").display());
-    command.env("PATH", path).args([
-        "--daemon",
-        "--no-detach",
-        "--log-stderr",
-        "--listen",
-        "127.0.0.1",
-        "--port",
-        "0",
-    ]);
-    let daemon = Daemon::start(&workspace, &mut command);
+    let daemon = Daemon::start(&workspace, &mut workspace.distccd_with_servers());
     let mut client = workspace.distcc(&daemon.host());
     // By that name the stub is there.
     client.env("DISTCC_NO_REWRITE_CROSS", "");

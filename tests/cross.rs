@@ -66,10 +66,9 @@ fn links_without_a_prefix_serve_a_board() {
             .args(["update-distcc-symlinks", "--strip-prefix", FOREIGN[0], "/usr/bin"])
             .arg(&links),
     );
-    let mut command = workspace.command(workspace.path("bin/distccd"));
+    let mut command = workspace.distccd();
     command
         .env("PATH", format!("{}:/usr/bin:/bin", links.display()))
-        .args(["--daemon", "--no-detach", "--log-stderr", "--listen", "127.0.0.1", "--port", "0"])
         .arg("--masquerade-dir")
         .arg(workspace.path("masquerade"));
     let daemon = Daemon::start(&workspace, &mut command);

@@ -67,24 +67,8 @@ pub fn daemon_with_servers(workspace: &Workspace, options: &[&str]) -> Daemon {
 
 /// The command that starts it.
 pub fn servers_command(workspace: &Workspace, options: &[&str]) -> std::process::Command {
-    let mut command = workspace.command(workspace.path("bin/distccd"));
-    let path = format!("{}:/usr/bin:/bin", workspace.path("servers").display());
-    command
-        .env("PATH", path)
-        .args([
-            "--daemon",
-            "--no-detach",
-            "--log-stderr",
-            "--log-level",
-            "info",
-            "--listen",
-            "127.0.0.1",
-            "--port",
-            "0",
-        ])
-        .arg("--masquerade-dir")
-        .arg(workspace.path("masquerade"))
-        .args(options);
+    let mut command = workspace.distccd_with_servers();
+    command.arg("--masquerade-dir").arg(workspace.path("masquerade")).args(options);
     command
 }
 
@@ -434,12 +418,8 @@ fn a_command_list_replaces_the_other_rules() {
     let list = workspace.path("commands");
     fs::write(&list, format!("{}\n", special.display())).unwrap();
     let start = |list: &std::path::Path| {
-        let mut command = workspace.command(workspace.path("bin/distccd"));
-        command
-            .env("DISTCC_CMDLIST", list)
-            .args(["--daemon", "--no-detach", "--log-stderr", "--listen", "127.0.0.1", "--port", "0"])
-            .arg("--masquerade-dir")
-            .arg(workspace.path("masquerade"));
+        let mut command = workspace.distccd();
+        command.env("DISTCC_CMDLIST", list).arg("--masquerade-dir").arg(workspace.path("masquerade"));
         command
     };
     let daemon = Daemon::start(&workspace, &mut start(&list));

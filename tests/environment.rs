@@ -312,13 +312,7 @@ fn makepkg_spreads_its_jobs_by_the_limits() {
         space.write(&format!("f{at}.c"), &format!("int f{at};\n"));
     }
     space.write("Makefile", &format!("all: {}\n", objects.join(" ")));
-    let daemon = || {
-        let mut command = space.command(space.path("bin/distccd"));
-        let path = format!("{}:/usr/bin:/bin", space.path("servers").display());
-        command.env("PATH", path).args(["--daemon", "--no-detach", "--log-stderr", "--log-level", "info"]);
-        command.args(["--listen", "127.0.0.1", "--port", "0", "--jobs", "8", "--nice", "0"]);
-        Daemon::start(&space, &mut command)
-    };
+    let daemon = || Daemon::start(&space, space.distccd_with_servers().args(["--jobs", "8"]));
     let (five, three) = (daemon(), daemon());
     let path = format!("{}:/usr/local/bin:/usr/bin:/bin", space.path("masquerade").display());
     let hosts = format!("127.0.0.1:{}/5 127.0.0.1:{}/3", five.port, three.port);

@@ -60,12 +60,10 @@ impl Rig {
             ),
         );
         workspace.script("servers/large", &format!("#!/bin/sh\n{output}; head -c 64M /dev/zero > \"$2\"\n"));
-        let mut command = workspace.command(workspace.path("bin/distccd"));
-        command.env("PATH", format!("{}:/usr/bin:/bin", workspace.path("servers").display()));
+        let mut command = workspace.distccd_with_servers();
         // Else the kernel keeps who connects and says nothing for a second.
         command.env("DISTCC_TCP_DEFER_ACCEPT", "0");
-        command.args(["--daemon", "--no-detach", "--log-stderr", "--log-level", "info", "--nice", "0"]);
-        command.args(["--listen", "127.0.0.1", "--port", "0", "--stats", "--stats-port", "0"]);
+        command.args(["--stats", "--stats-port", "0"]);
         command.args(["--jobs", &SLOTS.to_string(), "--masquerade-dir"]).arg(workspace.path("masquerade"));
         let daemon = Daemon::start(&workspace, &mut command);
         wait_until("there are workers", || children(daemon.pid()).len() == SLOTS);

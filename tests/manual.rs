@@ -21,15 +21,7 @@ fn names(text: &str) -> BTreeSet<String> {
 #[test]
 fn the_manual_pages_are_complete() {
     let workspace = Workspace::new("manual");
-    for name in [
-        "distcc",
-        "distccd",
-        "distccmon-text",
-        "include_server",
-        "lsdistcc",
-        "pump",
-        "update-distcc-symlinks",
-    ] {
+    for name in PERSONALITIES {
         let page = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/man/{name}.1"));
         // `.Fl -name` is mdoc's way to write `--name`.
         let page = fs::read_to_string(page).unwrap().replace("Fl -", "--").replace("| -", "--");

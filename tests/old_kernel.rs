@@ -50,10 +50,7 @@ fn client_and_server_work_on_an_old_kernel() {
     succeed(workspace.command("gcc").args(compile).arg("local.o"));
     let local = fs::read(workspace.work().join("local.o")).unwrap();
     for options in [&[][..], &["--no-fork"]] {
-        let mut command = workspace.command(workspace.path("bin/distccd"));
-        command.args(["--daemon", "--no-detach", "--log-stderr", "--log-level", "info"]).args(options);
-        command.args(["--listen", "127.0.0.1", "--port", "0"]);
-        let daemon = Daemon::start(&workspace, on_old_kernel(&mut command));
+        let daemon = Daemon::start(&workspace, on_old_kernel(workspace.distccd().args(options)));
         let kinds = ["", ",lzo", ",cpp,lzo"];
         for kind in kinds {
             let distcc = workspace.path("bin/distcc");

@@ -20,7 +20,7 @@ fn expansions_and_conditions_are_gccs() {
     let mut compared = HashMap::from([("text", 0), ("conditions", 0)]);
     let mut undecided = 0;
     for seed in 0..count().div_ceil(2000) {
-        let mut random = Random(seed * 2 + 1);
+        let mut random = Random::new(seed);
         // For gcc every condition has two branches, which say which of them it is.
         let (mut ours, mut theirs) = (String::new(), String::new());
         let mut places = Vec::new();

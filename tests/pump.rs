@@ -335,12 +335,7 @@ fn servers_are_told_the_machine_and_objects_are_looked_at() {
     for name in ["gcc", "x86_64-linux-gnu-gcc"] {
         workspace.script(&format!("servers/{name}"), "#!/bin/sh\nexec /usr/bin/gcc-11 \"$@\"\n");
     }
-    let mut command = workspace.command(workspace.path("bin/distccd"));
-    command
-        .env("PATH", format!("{}:/usr/bin:/bin", workspace.path("servers").display()))
-        .args(["--daemon", "--no-detach", "--log-stderr", "--log-level", "info", "--listen", "127.0.0.1"])
-        .args(["--enable-tcp-insecure", "--port", "0"]);
-    let older = Daemon::start(workspace, &mut command);
+    let older = Daemon::start(workspace, workspace.distccd_with_servers().arg("--enable-tcp-insecure"));
     let mut client = project.pump(Kind::Ours, &older, &server);
     let [local, made] = project.both(client.env("DISTCC_FALLBACK", "1"), &words);
     assert!(made.object.is_some() && made.object == local.object, "the server's object was taken");

@@ -240,10 +240,7 @@ fn a_pid_file_belongs_to_one_daemon() {
         wait_until("it is written", || {
             fs::read_to_string(&path).unwrap_or_default() == format!("{}\n", daemon.pid())
         });
-        let second = run(workspace
-            .command(workspace.path("bin/distccd"))
-            .args(["--daemon", "--no-detach", "--log-stderr", "--listen", "127.0.0.1", "--port", "0"])
-            .args(["--pid-file", pid_file]));
+        let second = run(workspace.distccd().args(["--pid-file", pid_file]));
         assert_eq!(second.status.code(), Some(100), "{}", explain(&second));
         let says = format!("another distccd (process {}) has the pid file {pid_file}", daemon.pid());
         assert!(stderr(&second).contains(&says), "{}", explain(&second));

@@ -101,12 +101,8 @@ fn the_manager_is_told_what_happens() {
     for is_abstract in [false, true] {
         for mode in [&[][..], &["--no-fork"]] {
             let (socket, name) = manager(&workspace, is_abstract);
-            let mut command = workspace.command(workspace.path("bin/distccd"));
-            command
-                .env("NOTIFY_SOCKET", name)
-                .args(["--daemon", "--no-detach", "--log-stderr", "--listen", "127.0.0.1", "--port", "0"])
-                .args(mode);
-            let daemon = Daemon::start(&workspace, &mut command);
+            let mut command = workspace.distccd();
+            let daemon = Daemon::start(&workspace, command.env("NOTIFY_SOCKET", name).args(mode));
             assert_eq!(hear(&socket), "READY=1");
             serve(&workspace, daemon.port);
             daemon.signal(libc::SIGHUP);
@@ -173,9 +169,8 @@ fn what_is_no_listening_socket_is_named() {
     refuse(vec![local.into()], "1", "no socket for TCP");
     refuse(vec![], "1000", "more than");
     // What was meant for another process means nothing.
-    let mut command = workspace.command(workspace.path("bin/distccd"));
+    let mut command = workspace.distccd();
     command.envs([("LISTEN_PID", "1"), ("LISTEN_FDS", "1")]);
-    command.args(["--daemon", "--no-detach", "--log-stderr", "--listen", "127.0.0.1", "--port", "0"]);
     serve(&workspace, Daemon::start(&workspace, &mut command).port);
 }
 

@@ -24,11 +24,9 @@ fn daemon_with_stats(workspace: &Workspace, options: &[&str]) -> (Daemon, u16) {
             workspace.path("go").display()
         ),
     );
-    let mut command = workspace.command(workspace.path("bin/distccd"));
+    let mut command = workspace.distccd_with_servers();
     command
-        .env("PATH", format!("{}:/usr/bin:/bin", workspace.path("servers").display()))
-        .args(["--daemon", "--no-detach", "--log-stderr", "--log-level", "info", "--listen", "127.0.0.1"])
-        .args(["--port", "0", "--nice", "0", "--stats", "--stats-port", "0"])
+        .args(["--stats", "--stats-port", "0"])
         .arg("--masquerade-dir")
         .arg(workspace.path("masquerade"))
         .args(options);
@@ -359,10 +357,7 @@ fn a_taken_port_ends_the_start() {
     let workspace = Workspace::new("stats-taken");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    let output = run(workspace
-        .command(workspace.path("bin/distccd"))
-        .args(["--daemon", "--no-detach", "--log-stderr", "--listen", "127.0.0.1", "--port", "0"])
-        .args(["--stats", "--stats-port", &port.to_string()]));
+    let output = run(workspace.distccd().args(["--stats", "--stats-port", &port.to_string()]));
     assert_eq!(output.status.code(), Some(102));
     assert!(stderr(&output).contains(&format!("bind of 127.0.0.1:{port} failed")), "{}", explain(&output));
 }

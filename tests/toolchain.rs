@@ -180,17 +180,7 @@ fn a_server_that_knows_the_plain_name_only_is_used() {
     let workspace = Workspace::new("plain");
     workspace.write("a.c", SOURCE);
     let cmdlist = workspace.write("commands", "/usr/bin/gcc\ngcc\n");
-    let mut command = workspace.command(workspace.path("bin/distccd"));
-    command.env("DISTCC_CMDLIST", cmdlist).args([
-        "--daemon",
-        "--no-detach",
-        "--log-stderr",
-        "--listen",
-        "127.0.0.1",
-        "--port",
-        "0",
-    ]);
-    let daemon = Daemon::start(&workspace, &mut command);
+    let daemon = Daemon::start(&workspace, workspace.distccd().env("DISTCC_CMDLIST", cmdlist));
     for jobs in 1..=3 {
         let output = succeed(
             compile(workspace.distcc(&daemon.host()).env("DISTCC_FALLBACK", "0"), "a.o")

@@ -8,32 +8,7 @@ use std::time::{Duration, Instant};
 use distcc::wire::{Version, lzo};
 
 use crate::util::peer::request;
-use crate::util::{Kind, Workspace, stock};
-
-/// A small generator, so that an attack can be made again (xorshift64*).
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Random {
-        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    /// Below `bound`, which is not 0.
-    pub fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % bound
-    }
-
-    pub fn of<'a, T>(&mut self, list: &'a [T]) -> &'a T {
-        &list[self.below(list.len())]
-    }
-
-    pub fn bytes(&mut self, most: usize) -> Vec<u8> {
-        (0..self.below(most + 1)).map(|_| self.below(256) as u8).collect()
-    }
-}
+use crate::util::{Kind, Random, Workspace, stock};
 
 /// The compiler that copies its source, by its name on the wire.
 pub const STUB: &str = "gcc";

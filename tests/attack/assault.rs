@@ -6,7 +6,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use crate::arsenal::{Arsenal, Random};
+use crate::arsenal::Arsenal;
+use crate::util::Random;
 use crate::util::net::{connect_from, loopback, reset};
 
 /// Clients that one attacker keeps waiting.

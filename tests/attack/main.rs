@@ -18,13 +18,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use arsenal::{Arsenal, Random, STUB};
+use arsenal::{Arsenal, STUB};
 use assault::Attacker;
 use distcc::wire::Version;
 use util::net::connect_from;
 use util::peer::{object_of, request};
 use util::{
-    Daemon, Workspace, all_processes, children, explain, field, free_port, processes_of, stub, wait_until,
+    Daemon, Random, Workspace, all_processes, children, explain, field, free_port, processes_of, stub,
+    wait_until,
 };
 
 /// The short run's.

@@ -72,6 +72,10 @@ pub fn mount_namespace() -> Option<&'static [&'static str]> {
     None
 }
 
+/// The names of the programs that ours is.
+pub const PERSONALITIES: [&str; 7] =
+    ["distcc", "distccd", "distccmon-text", "include_server", "lsdistcc", "pump", "update-distcc-symlinks"];
+
 /// A directory for one test, removed afterwards.
 pub struct Workspace {
     dir: PathBuf,
@@ -87,15 +91,7 @@ impl Workspace {
             // The daemon gives root away and must still get in.
             fs::set_permissions(dir.join(sub), fs::Permissions::from_mode(0o777)).unwrap();
         }
-        for name in [
-            "distcc",
-            "distccd",
-            "distccmon-text",
-            "include_server",
-            "lsdistcc",
-            "pump",
-            "update-distcc-symlinks",
-        ] {
+        for name in PERSONALITIES {
             symlink(OURS, dir.join("bin").join(name)).unwrap();
         }
         for name in ["gcc", "g++", "cc", "c++"] {
@@ -168,6 +164,21 @@ impl Workspace {
     /// Our client.
     pub fn distcc(&self, hosts: &str) -> Command {
         self.client(Kind::Ours, hosts)
+    }
+
+    /// Our daemon, on a free port of 127.0.0.1.
+    pub fn distccd(&self) -> Command {
+        let mut command = self.command(self.path("bin/distccd"));
+        command.args(["--daemon", "--no-detach", "--log-stderr", "--log-level", "info"]);
+        command.args(["--listen", "127.0.0.1", "--port", "0", "--nice", "0"]);
+        command
+    }
+
+    /// The same, with the workspace's `servers` first in its PATH.
+    pub fn distccd_with_servers(&self) -> Command {
+        let mut command = self.distccd();
+        command.env("PATH", format!("{}:/usr/bin:/bin", self.path("servers").display()));
+        command
     }
 
     /// What is left in the temporary directory and the state directory; empty when everybody cleaned up.
@@ -285,10 +296,7 @@ pub struct Daemon {
 impl Daemon {
     /// Ours, on a free port of 127.0.0.1.
     pub fn ours(workspace: &Workspace, options: &[&str]) -> Daemon {
-        let mut command = workspace.command(workspace.path("bin/distccd"));
-        command.args(["--daemon", "--no-detach", "--log-stderr", "--log-level", "info"]);
-        command.args(["--listen", "127.0.0.1", "--port", "0", "--nice", "0"]).args(options);
-        Daemon::start(workspace, &mut command)
+        Daemon::start(workspace, workspace.distccd().args(options))
     }
 
     /// Any daemon that logs to standard error and says where it listens.
@@ -488,20 +496,36 @@ pub fn put_program(root: &Path, program: &Path, to: &str) {
 }
 
 /// Numbers that are the same in every run.
-pub struct Random(pub u64);
+pub struct Random(u64);
 
 impl Random {
+    /// One whose numbers are the same for the same seed.
+    pub fn new(seed: u64) -> Random {
+        // Nearby seeds begin alike otherwise; it must not be 0.
+        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
     /// The next, below `bound`.
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: usize) -> usize {
         // xorshift64*
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % bound
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % bound
+    }
+
+    /// One of these.
+    pub fn of<'a, T>(&mut self, list: &'a [T]) -> &'a T {
+        &list[self.below(list.len())]
+    }
+
+    /// At most so many bytes, of any kind.
+    pub fn bytes(&mut self, most: usize) -> Vec<u8> {
+        (0..self.below(most + 1)).map(|_| self.below(256) as u8).collect()
     }
 
     /// One of these.
     pub fn pick(&mut self, from: &[&str]) -> String {
-        from[self.below(from.len() as u64) as usize].to_owned()
+        (*self.of(from)).to_owned()
     }
 }
