@@ -1,17 +1,19 @@
-//! What the daemon has done, counted, and the three texts that tell it: stock's page (reference `daemon.md`
-//! section 13), Prometheus's text format (version 0.0.4) and a list of the running jobs in JSON.
+//! What the daemon has done, counted, and the texts that tell it (`pages`).
 //!
 //! Values in, text out: the clock, the supervisor's slots and the machine's state are handed in.
 
-use std::fmt::Write;
+mod pages;
+mod windows;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::daemon::grants::JobId;
-use crate::daemon::machine::Reading;
 use crate::daemon::outcome::Outcome;
 use crate::exitcode::ExitCode;
 use crate::sorted_map::SortedMap;
+
+use windows::Windows;
 
 /// How a connection's job ended, in the classes that are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,249 +237,12 @@ impl Stats {
     fn count(&self, ends: &[JobEnd]) -> u64 {
         ends.iter().map(|end| self.ends[*end as usize]).sum()
     }
-
-    /// Stock's page. What stock's `dcc_max_kids` is, the most jobs at once, is here the number of slots.
-    pub fn stock_page(&mut self, now: Instant, gauges: &Gauges, machine: &Reading) -> String {
-        self.windows.advance(now);
-        let other = [
-            JobEnd::Truncated,
-            JobEnd::NotAllowed,
-            JobEnd::NoCompiler,
-            JobEnd::IoError,
-            JobEnd::Refused,
-            JobEnd::Lost,
-        ];
-        let (longest, compiler, time) = match &self.longest {
-            Some((job, time)) => (shown(&job.file), shown(&job.compiler), i64::from(*time)),
-            None => ("none".to_owned(), "none".to_owned(), -1),
-        };
-        let number = |number: Option<u64>| number.map_or("-1".to_owned(), |number| number.to_string());
-        let load = machine.load.clone().unwrap_or_else(|| ["-1.00"; 3].map(str::to_owned));
-        let (name, resident) = machine.largest.clone().unwrap_or(("none".to_owned(), 0));
-        let megabytes = |bytes: Option<u64>| format!("{} MB", number(bytes.map(|bytes| bytes >> 20)));
-        let lines = [
-            ("dcc_tcp_accept", self.accepted.to_string()),
-            ("dcc_rej_bad_req", self.count(&[JobEnd::BadRequest]).to_string()),
-            ("dcc_rej_overload", self.count(&[JobEnd::Busy]).to_string()),
-            ("dcc_compile_ok", self.count(&[JobEnd::Ok]).to_string()),
-            ("dcc_compile_error", self.count(&[JobEnd::Error]).to_string()),
-            ("dcc_compile_timeout", self.count(&[JobEnd::Timeout]).to_string()),
-            ("dcc_cli_disconnect", self.count(&[JobEnd::ClientGone]).to_string()),
-            ("dcc_other", self.count(&other).to_string()),
-            ("dcc_longest_job", longest),
-            ("dcc_longest_job_compiler", compiler),
-            ("dcc_longest_job_time_msecs", time.to_string()),
-            ("dcc_max_kids", gauges.slots.to_string()),
-            ("dcc_avg_kids1", self.windows.average_busy(1).to_string()),
-            ("dcc_avg_kids2", self.windows.average_busy(5).to_string()),
-            ("dcc_avg_kids3", self.windows.average_busy(15).to_string()),
-            ("dcc_current_load", number(machine.running)),
-            ("dcc_load1", load[0].clone()),
-            ("dcc_load2", load[1].clone()),
-            ("dcc_load3", load[2].clone()),
-            ("dcc_num_compiles1", self.windows.compiles(1).to_string()),
-            ("dcc_num_compiles2", self.windows.compiles(5).to_string()),
-            ("dcc_num_compiles3", self.windows.compiles(15).to_string()),
-            ("dcc_num_procstate_D", machine.blocked.to_string()),
-            ("dcc_max_RSS", resident.to_string()),
-            ("dcc_max_RSS_name", format!("({})", shown(name.as_bytes()))),
-            ("dcc_io_rate", number(machine.sectors_per_second)),
-            ("dcc_free_space", megabytes(machine.free_space)),
-            ("dcc_free_mem", megabytes(machine.free_memory.map(|kb| kb.saturating_mul(1024)))),
-        ];
-        let mut page = "argv /distccd\n<distccstats>\n".to_owned();
-        for (name, value) in lines {
-            let _ = writeln!(page, "{name} {value}");
-        }
-        page + "</distccstats>\n"
-    }
-
-    /// The same for Prometheus, with what stock does not count.
-    pub fn metrics(&self, gauges: &Gauges) -> String {
-        let mut page = String::new();
-        let mut family = |name: &str, kind: &str, help: &str, samples: &[(&str, String)]| {
-            let _ = writeln!(page, "# HELP distccd_{name} {help}\n# TYPE distccd_{name} {kind}");
-            for (labels, value) in samples {
-                let _ = writeln!(page, "distccd_{name}{labels} {value}");
-            }
-        };
-        let count = |ends: &[JobEnd]| self.count(ends).to_string();
-        let refusals = [
-            ("{reason=\"not_allowed\"}", JobEnd::NotAllowed),
-            ("{reason=\"no_compiler\"}", JobEnd::NoCompiler),
-            ("{reason=\"busy\"}", JobEnd::Busy),
-            ("{reason=\"io_error\"}", JobEnd::IoError),
-            ("{reason=\"other\"}", JobEnd::Refused),
-        ];
-        let refused = refusals.map(|(_, end)| end);
-        let results = [
-            ("{result=\"ok\"}", count(&[JobEnd::Ok])),
-            ("{result=\"error\"}", count(&[JobEnd::Error])),
-            ("{result=\"timeout\"}", count(&[JobEnd::Timeout])),
-            ("{result=\"client_gone\"}", count(&[JobEnd::ClientGone])),
-            ("{result=\"bad_request\"}", count(&[JobEnd::BadRequest])),
-            ("{result=\"truncated\"}", count(&[JobEnd::Truncated])),
-            ("{result=\"refused\"}", count(&refused)),
-            ("{result=\"lost\"}", count(&[JobEnd::Lost])),
-        ];
-        let mut reasons = vec![("{reason=\"address\"}", self.denied.to_string())];
-        reasons.extend(refusals.map(|(label, end)| (label, count(&[end]))));
-        let seconds = format!("{}.{:03}", self.compile_time / 1000, self.compile_time % 1000);
-        let open: u64 = self.open.values().sum();
-        let one = |value: &dyn std::fmt::Display| [("", value.to_string())];
-        family(
-            "jobs_total",
-            "counter",
-            "Connections that have ended, by what became of their job.",
-            &results,
-        );
-        family("refusals_total", "counter", "Refused jobs, and connections from denied addresses.", &reasons);
-        family("compile_seconds_total", "counter", "Time that compilers have run.", &one(&seconds));
-        family("received_bytes_total", "counter", "Bytes from clients.", &one(&self.received));
-        family("sent_bytes_total", "counter", "Bytes to clients.", &one(&self.sent));
-        family(
-            "connections_total",
-            "counter",
-            "Accepted connections, denied ones included.",
-            &one(&self.accepted),
-        );
-        family("connections", "gauge", "Open connections.", &one(&open));
-        family("slots", "gauge", "Compilers that may run at once.", &one(&gauges.slots));
-        family("slots_in_use", "gauge", "Compile slots that are taken.", &one(&gauges.in_use));
-        family("jobs_waiting", "gauge", "Jobs that wait for a compile slot.", &one(&gauges.waiting));
-        family("workers", "gauge", "Worker processes.", &one(&gauges.workers));
-        family("worker_restarts_total", "counter", "Workers started because one died.", &one(&self.restarts));
-        page
-    }
-
-    /// The jobs whose compilers run, the oldest first, as a JSON array of objects.
-    pub fn jobs(&self, now: Instant) -> String {
-        let mut running: Vec<&Started> = self.jobs.values().filter(|started| started.runs).collect();
-        running.sort_by_key(|started| started.since);
-        let mut page = "[".to_owned();
-        for (at, Started { job, since, .. }) in running.into_iter().enumerate() {
-            let client = SocketAddr::new(job.client.ip().to_canonical(), job.client.port());
-            let _ = write!(
-                page,
-                "{}\n{{\"client\":{},\"file\":{},\"compiler\":{},\"age_ms\":{}}}",
-                if at == 0 { "" } else { "," },
-                json_string(client.to_string().as_bytes()),
-                json_string(&job.file),
-                json_string(&job.compiler),
-                now.saturating_duration_since(*since).as_millis()
-            );
-        }
-        page + "\n]\n"
-    }
-}
-
-/// A name on a line of its own.
-fn shown(name: &[u8]) -> String {
-    name.escape_ascii().to_string()
-}
-
-/// RFC 8259 section 7. Bytes that are not UTF-8 become U+FFFD.
-fn json_string(bytes: &[u8]) -> String {
-    let mut out = "\"".to_owned();
-    for char in String::from_utf8_lossy(bytes).chars() {
-        match char {
-            '"' | '\\' => out.extend(['\\', char]),
-            _ if char.is_control() => {
-                let _ = write!(out, "\\u{:04x}", u32::from(char));
-            }
-            _ => out.push(char),
-        }
-    }
-    out + "\""
-}
-
-/// The last minutes in slots of three seconds, as stock keeps them.
-#[derive(Debug)]
-struct Windows {
-    start: Instant,
-    /// The number of the slot that is being filled.
-    current: u64,
-    /// A ring: the slot with number n is at n modulo the length.
-    slots: Vec<Slot>,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Slot {
-    compiles: u64,
-    /// The time that successful jobs took of these three seconds, all together, in ms.
-    busy: u64,
-}
-
-impl Windows {
-    /// In ms.
-    const SLOT: u64 = 3000;
-    const PER_MINUTE: u64 = 60_000 / Self::SLOT;
-    /// The longest window is 15 minutes and ends a minute ago; and there is the current slot.
-    const LEN: u64 = 16 * Self::PER_MINUTE + 1;
-
-    fn new(start: Instant) -> Windows {
-        Windows { start, current: 0, slots: vec![Slot::default(); Self::LEN as usize] }
-    }
-
-    fn millis(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.start).as_millis() as u64
-    }
-
-    fn slot(&mut self, number: u64) -> &mut Slot {
-        &mut self.slots[(number % Self::LEN) as usize]
-    }
-
-    /// Empties the slots that have begun since.
-    fn advance(&mut self, now: Instant) {
-        let number = self.millis(now) / Self::SLOT;
-        let first = (self.current + 1).max((number + 1).saturating_sub(Self::LEN));
-        for new in first..=number {
-            *self.slot(new) = Slot::default();
-        }
-        self.current = self.current.max(number);
-    }
-
-    /// A compile has ended in the current slot.
-    fn count(&mut self) {
-        let current = self.current;
-        self.slot(current).compiles += 1;
-    }
-
-    /// A job that took `time` has ended now.
-    fn add_busy(&mut self, now: Instant, time: Duration) {
-        let end = self.millis(now);
-        let start = end.saturating_sub(time.as_millis() as u64);
-        let oldest = (self.current + 1).saturating_sub(Self::LEN);
-        for number in (start / Self::SLOT).max(oldest)..=self.current {
-            let slot_start = number * Self::SLOT;
-            let overlap = end.min(slot_start + Self::SLOT).saturating_sub(start.max(slot_start));
-            self.slot(number).busy += overlap;
-        }
-    }
-
-    /// The slots of a window of so many minutes that ended so many slots before the current one.
-    fn window(&self, minutes: u64, ago: u64) -> impl Iterator<Item = &Slot> {
-        let end = self.current.saturating_sub(ago);
-        let first = end.saturating_sub(minutes * Self::PER_MINUTE);
-        (first..end).map(|number| &self.slots[(number % Self::LEN) as usize])
-    }
-
-    /// Compiles in the last minutes, without the current slot.
-    fn compiles(&self, minutes: u64) -> u64 {
-        self.window(minutes, 0).map(|slot| slot.compiles).sum()
-    }
-
-    /// Successful jobs at once on average. Jobs are known only when they have ended, hence the minute's
-    /// distance.
-    fn average_busy(&self, minutes: u64) -> u64 {
-        let busy: u64 = self.window(minutes, Self::PER_MINUTE).map(|slot| slot.busy).sum();
-        busy / (minutes * 60_000)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::machine::Reading;
     use crate::daemon::outcome::Refusal;
     use crate::sys::process::WaitStatus;
 
