@@ -3,7 +3,7 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 
-.PHONY: all build demo demo-pump test lint fuzz attack bench bench-instructions bench-daemon bench-client bench-include bench-lzo bench-pump static dist reproducible source deb test-packaging install clean
+.PHONY: all build demo demo-pump test test-pump-projects lint fuzz attack bench bench-instructions bench-daemon bench-client bench-include bench-lzo bench-pump static dist reproducible source deb test-packaging install clean
 
 all: build
 
@@ -28,6 +28,13 @@ demo-pump:
 test:
 	sh tests/setup.sh test
 	$(CARGO) test --locked
+
+# All of HarfBuzz and RocksDB in pump mode, by our server and by stock's, every object compared with a local one: some hours of
+# processor time. One source in thirty of RocksDB: make test-pump-projects EVERY=30
+EVERY ?= 1
+test-pump-projects:
+	sh tests/setup.sh test
+	DISTCC_PUMP_EVERY=$(EVERY) $(CARGO) test --locked --test projects large_projects -- --ignored --nocapture
 
 # What CI insists on besides
 lint:

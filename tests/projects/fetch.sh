@@ -1,5 +1,5 @@
 #!/bin/sh
-# fetch.sh DEST [rocksdb]: lay the pinned third-party sources out under DEST:
+# fetch.sh DEST [rocksdb|boost]: lay the pinned third-party sources out under DEST:
 #
 #   DEST/lua       Lua 5.4              (C)
 #   DEST/zstd      Zstandard            (C, with one assembler file)
@@ -8,9 +8,10 @@
 #   DEST/harfbuzz  HarfBuzz             (C++, heavy on templates)
 #
 # With `rocksdb` only DEST/rocksdb, RocksDB 8.10 as its package has it (C++,
-# large): that is for measurements, no test needs it.
+# large): for measurements, and for a test that runs on demand. With `boost` only
+# DEST/boost, the headers of Debian's Boost 1.74.
 #
-# They come as source packages through cargo, which downloads what its cache
+# All but Boost come as source packages through cargo, which downloads what its cache
 # lacks and checks it against Cargo.lock; with a warm cache it needs no network.
 # Running it again does nothing until Cargo.lock or this script changes, and two
 # runs at once are safe: each unpacks for itself and the last step is a rename.
@@ -19,14 +20,15 @@ set -eu
 case $#,${2-} in
     1,) set=. names='lua, zstd, leveldb, snappy and harfbuzz' ;;
     2,rocksdb) set=rocksdb names=RocksDB ;;
-    *) echo "usage: fetch.sh DEST [rocksdb]" >&2; exit 2 ;;
+    2,boost) set=boost names=Boost ;;
+    *) echo "usage: fetch.sh DEST [rocksdb|boost]" >&2; exit 2 ;;
 esac
 
 here=$(cd -- "$(dirname -- "$0")" && pwd)
 mkdir -p -- "$1"
 dest=$(cd -- "$1" && pwd)
 
-stamp=$(cat "$here/$set/Cargo.lock" "$here/fetch.sh" | cksum)
+stamp=$(cat "$here/$set"/*.lock "$here/fetch.sh" 2>/dev/null | cksum)
 stamp_file=$dest/.stamp${2:+-$2}
 up_to_date() { [ "$(cat "$stamp_file" 2>/dev/null)" = "$stamp" ]; }
 if up_to_date; then exit 0; fi
@@ -62,6 +64,24 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 echo $$ > "$lock/pid"
 if up_to_date; then exit 0; fi
+
+if [ "$set" = boost ]; then
+    echo "fetch.sh: unpacking Boost's headers"
+    rm -rf "$tmp" "$dest/boost"
+    mkdir -p "$tmp/tree"
+    # Root's downloads would be apt's own user's, who may not write here.
+    (cd "$tmp" && apt-get -q -o APT::Sandbox::User=root download libboost1.74-dev >log 2>&1) || {
+        cat "$tmp/log" >&2
+        echo "fetch.sh: apt-get cannot download libboost1.74-dev" >&2
+        exit 1
+    }
+    dpkg-deb --fsys-tarfile "$tmp"/libboost*.deb | tar -x -C "$tmp/tree" ./usr/include/boost
+    mkdir "$dest/boost"
+    mv "$tmp/tree/usr/include/boost" "$dest/boost/"
+    echo "$stamp" > "$tmp/stamp"
+    mv "$tmp/stamp" "$stamp_file"
+    exit 0
+fi
 
 command -v cargo >/dev/null 2>&1 || { echo "fetch.sh: cargo is needed" >&2; exit 1; }
 echo "fetch.sh: unpacking the sources of $names"
