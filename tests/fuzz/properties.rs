@@ -257,6 +257,10 @@ fn read_reply(version: Version, pieces: &[&[u8]]) -> Result<Parts, Kind> {
     Ok((status, parts, complete))
 }
 
+/// Names that no word of a command line below can be.
+const IN: &str = "in\n.i";
+const OUT: &str = "out\n.o";
+
 /// Words separated by newlines: what our client sends, our server accepts, and neither falls over anything.
 pub fn command_line(bytes: &[u8]) {
     let words: Vec<OsString> =
@@ -264,9 +268,9 @@ pub fn command_line(bytes: &[u8]) {
     let as_bytes =
         |words: &[OsString]| -> Vec<Vec<u8>> { words.iter().map(|word| word.as_bytes().to_vec()).collect() };
     if let Ok(job) = check(&as_bytes(&words)) {
-        let command = job.command("in.i".as_ref(), "out.o".as_ref());
-        assert_eq!(command.iter().filter(|word| *word == "in.i").count(), 1, "{command:?}");
-        assert_eq!(command.iter().filter(|word| *word == "out.o").count(), 1, "{command:?}");
+        let command = job.command(IN.as_ref(), OUT.as_ref());
+        assert_eq!(command.iter().filter(|word| *word == IN).count(), 1, "{command:?}");
+        assert_eq!(command.iter().filter(|word| *word == OUT).count(), 1, "{command:?}");
     }
     if let Verdict::Remote(job) = scan(&words) {
         if words.iter().all(|word| !word.as_bytes().contains(&0)) {
@@ -288,9 +292,9 @@ pub fn command_line(bytes: &[u8]) {
         }
     }
     if let Ok(job) = check_in(&as_bytes(&words), 2, &|_| None) {
-        let root = Root { path: "/R".as_ref(), output: "out.o".as_ref(), dependencies: "out.d".as_ref() };
+        let root = Root { path: "/R".as_ref(), output: OUT.as_ref(), dependencies: "out.d".as_ref() };
         let command = job.command_in(&root, |_| false);
-        assert_eq!(command.iter().filter(|word| *word == "out.o").count(), 1, "{command:?}");
+        assert_eq!(command.iter().filter(|word| *word == OUT).count(), 1, "{command:?}");
     }
 }
 
