@@ -6,9 +6,10 @@
 //! its physical name. Directories that must exist, though nothing in them is read, hold [`PLACEHOLDER`].
 
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 
-use crate::sys::file::find_byte;
+use crate::sys::file::{Mapping, find_byte};
 
 /// What a stock include server calls the empty file whose only purpose is its directory (reference `pump.md`
 /// section 2).
@@ -43,12 +44,35 @@ pub enum Content {
     /// The same, in `len` bytes of a store from `offset` on.
     Stored {
         /// The store, shared by many entries.
-        store: Rc<File>,
+        store: Rc<Store>,
         /// Where the stream begins.
         offset: u64,
         /// Its length in bytes.
         len: u32,
     },
+}
+
+/// A file of streams, behind which others may be appended.
+#[derive(Debug)]
+pub struct Store {
+    /// The file.
+    pub file: File,
+    /// Its first bytes, where they can be had without a call for each stream.
+    pages: Option<Mapping>,
+}
+
+impl Store {
+    /// With `len` bytes at least, and as many streams in them as there are.
+    pub fn new(file: File, len: u64) -> Store {
+        let pages = usize::try_from(len).ok().and_then(|len| Mapping::of_growing(file.as_fd(), len).ok());
+        Store { file, pages }
+    }
+
+    /// The bytes of a stream; `None` if they have to be read.
+    pub fn stream(&self, offset: u64, len: u32) -> Option<&[u8]> {
+        let start = usize::try_from(offset).ok()?;
+        self.pages.as_ref()?.get(start..start.checked_add(len as usize)?)
+    }
 }
 
 /// Whether an asm statement in `text` may read a file (`.incbin`, `.include`), which nobody but the compiler could find. A

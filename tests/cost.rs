@@ -1,18 +1,21 @@
 //! What a job costs in system calls: the same on every machine, so that a change that adds some is seen.
 
+use std::fmt::Write;
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::util::*;
 
 /// A command, what follows the host's address in the list, and the most calls that our client may make for it: today's
 /// count and a few more, for replies that come in pieces and C libraries that need another call.
-const JOBS: [(&str, &str, usize); 5] = [
+const JOBS: [(&str, &str, usize); 6] = [
     ("--version", "", 7),
     ("gcc -c a.i -o a.o", "", 67),
     ("gcc -c a.i -o a.o", ",lzo", 67),
     ("gcc -c a.c -o a.o", "", 83),
     ("gcc -E a.c -o a.i", "", 35),
+    // However many headers there are: they go from the include server's memory to the socket.
+    ("gcc -c headers.c -o a.o", ",cpp,lzo", 85),
 ];
 
 /// Where our own work begins: what comes before is the loader's, and none of it is there in a static binary.
@@ -36,7 +39,23 @@ fn a_job_takes_few_system_calls() {
     let workspace = Workspace::new("cost");
     workspace.write("a.c", "int f(int x) { return x + 1; }\n");
     succeed(workspace.command("gcc").args(["-E", "a.c", "-o", "a.i"]));
+    let mut headers = String::new();
+    for number in 0..40 {
+        workspace.write(&format!("h{number}.h"), &format!("int x{number};\n"));
+        writeln!(headers, "#include \"h{number}.h\"").unwrap();
+    }
+    workspace.write("headers.c", &headers);
     let daemon = Daemon::ours(&workspace, &[]);
+    let socket = workspace.path("socket");
+    let mut include_server = workspace
+        .command(workspace.path("bin/include_server"))
+        .args(["--no-detach", "--until-eof", "--port"])
+        .arg(&socket)
+        // Ours to close: the server ends with this test, however that ends.
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until("the include server's socket", || socket.exists());
     let mut over = Vec::new();
     for (words, options, most) in JOBS {
         let run = |program: &str| {
@@ -45,6 +64,7 @@ fn a_job_takes_few_system_calls() {
                 .env("PATH", "/usr/bin:/bin")
                 .env("DISTCC_HOSTS", format!("{}{options}", daemon.host()))
                 .env("DISTCC_FALLBACK", "0")
+                .env("INCLUDE_SERVER_PORT", &socket)
                 .args(["-o", "trace", program])
                 .args(words.split(' '));
             succeed(&mut command);
@@ -77,5 +97,7 @@ fn a_job_takes_few_system_calls() {
             ));
         }
     }
+    drop(include_server.stdin.take());
+    assert!(include_server.wait().unwrap().success());
     assert!(over.is_empty(), "{}", over.join("\n\n"));
 }

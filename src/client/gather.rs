@@ -10,10 +10,10 @@ use crate::closure::{Closure, Content};
 use crate::wire::lzo::{self, Encoder};
 use crate::wire::{limits, request};
 
-/// A stored body up to this size is copied into the buffer: that costs less than a call of its own.
+/// A stored body that is not in memory, up to this size, is copied into the buffer: that costs less than a call of its own.
 const COPIED: u32 = 32 * 1024;
-/// Pieces of one call; the kernel takes 1024.
-const MOST_PIECES: usize = 256;
+/// Pieces of one call: as many as the kernel takes.
+const MOST_PIECES: usize = 1024;
 
 /// A request on its way out.
 pub struct Gather<'a> {
@@ -79,12 +79,14 @@ impl<'a> Gather<'a> {
                 }
                 Content::Stored { store, offset, len } => {
                     request::encode_file(&entry.name, *len, &mut gather.buffer);
-                    if *len <= COPIED {
-                        let start = gather.buffer.len();
-                        gather.buffer.resize(start + *len as usize, 0);
-                        store.read_exact_at(&mut gather.buffer[start..], *offset)?;
-                    } else {
-                        gather.push(Piece::Stored(store, *offset, *len as usize));
+                    match store.stream(*offset, *len) {
+                        Some(stream) => gather.push(Piece::Bytes(stream)),
+                        None if *len <= COPIED => {
+                            let start = gather.buffer.len();
+                            gather.buffer.resize(start + *len as usize, 0);
+                            store.file.read_exact_at(&mut gather.buffer[start..], *offset)?;
+                        }
+                        None => gather.push(Piece::Stored(&store.file, *offset, *len as usize)),
                     }
                     *len as usize
                 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use crate::closure::reads_files;
 use crate::include::content_hash;
 use crate::include::{Kind, Seen, Stamp, look, stamp_of};
 use crate::scratch;
-use crate::sys::file::{NONBLOCK, reopen_for_reading};
+use crate::sys::file::{NONBLOCK, keep_from_shrinking, reopen_for_reading};
 use crate::wire::limits;
 use crate::wire::lzo::Encoder;
 
@@ -142,6 +143,8 @@ impl Bodies {
 
 fn make_file() -> io::Result<(File, File)> {
     let file = scratch::anonymous_file(c"distcc bodies")?;
+    // Then clients map it, instead of reading each body.
+    let _ = keep_from_shrinking(file.as_fd());
     let shared = reopen_for_reading(&file)?;
     Ok((file, shared))
 }
@@ -167,6 +170,7 @@ fn read(path: &Path, line: &[u8]) -> io::Result<(Vec<u8>, Stamp)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::closure::Store;
     use crate::wire::lzo::decompress;
 
     #[test]
@@ -202,5 +206,14 @@ mod tests {
         assert!(bodies.shared().write_all_at(b"x", 0).is_err());
         let mut byte = [0];
         bodies.shared().read_exact_at(&mut byte, 0).unwrap();
+        // Nor can anybody shorten what a client has mapped.
+        let store = Store::new(bodies.shared().try_clone().unwrap(), bodies.len);
+        assert!(bodies.file.set_len(0).is_err());
+        let place = bodies.add(b"more").unwrap();
+        assert_eq!(
+            store.stream(0, place.offset),
+            Some(&bodies.bytes(Place { offset: 0, len: place.offset }).unwrap()[..])
+        );
+        assert_eq!(store.stream(place.offset.into(), place.len), None);
     }
 }

@@ -43,7 +43,7 @@ impl Contents {
             return Ok(Contents::default());
         }
         if seal(file.as_fd()).is_ok() {
-            return Mapping::new(file.as_fd(), len).map(Contents::Mapped);
+            return Mapping::new(file.as_fd(), len, libc::MAP_POPULATE).map(Contents::Mapped);
         }
         let mut bytes = Vec::with_capacity(len);
         file.rewind()?;
@@ -78,23 +78,40 @@ fn seal(fd: BorrowedFd) -> io::Result<()> {
     cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals) }).map(drop)
 }
 
-/// A read-only mapping of a sealed file.
+/// Forbids everybody to shorten an anonymous file, which may still grow. Fails for files that are not memory files.
+pub fn keep_from_shrinking(fd: BorrowedFd) -> io::Result<()> {
+    // SAFETY: fcntl with an integer argument touches no memory of ours.
+    cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, libc::F_SEAL_SHRINK) }).map(drop)
+}
+
+/// A read-only mapping of a file that nobody can shorten.
+#[derive(Debug)]
 pub struct Mapping {
     start: NonNull<u8>,
     len: usize,
 }
 
 impl Mapping {
-    /// `fd` must be sealed against shrinking and writing, which only this module does; `len` is its size and
-    /// not 0.
-    fn new(fd: BorrowedFd, len: usize) -> io::Result<Mapping> {
+    /// The `len` bytes that a memory file has now, to which another process appends. Its pages come when they are read. Fails
+    /// for files that somebody could shorten.
+    pub fn of_growing(fd: BorrowedFd, len: usize) -> io::Result<Mapping> {
+        // SAFETY: fcntl without an argument touches no memory of ours.
+        let seals = cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS) })?;
+        if seals & libc::F_SEAL_SHRINK == 0 || len == 0 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        Mapping::new(fd, len, 0)
+    }
+
+    /// `fd` must be sealed against shrinking, `len` be its size and not 0, and its bytes up to there never change.
+    fn new(fd: BorrowedFd, len: usize, flags: libc::c_int) -> io::Result<Mapping> {
         // SAFETY: a new private mapping at an address of the kernel's choice cannot touch existing memory.
         let start = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
                 len,
                 libc::PROT_READ,
-                libc::MAP_PRIVATE | libc::MAP_POPULATE,
+                libc::MAP_PRIVATE | flags,
                 fd.as_raw_fd(),
                 0,
             )
@@ -112,8 +129,8 @@ impl Deref for Mapping {
 
     fn deref(&self) -> &[u8] {
         // SAFETY: `start` is the start of a live mapping of `len` readable bytes, unmapped only in `drop`;
-        // the file behind it is sealed, so neither its size nor its bytes change while the slice
-        // lives.
+        // the file behind it is sealed against shrinking, and its bytes do not change while the slice lives: it is
+        // sealed against that, too, or its only writer, the user's include server, appends.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
 use super::{Compile, patiently, send};
-use crate::closure::{Closure, Content, Entry};
+use crate::closure::{Closure, Content, Entry, Store};
 use crate::sys::file::Readiness;
 use crate::sys::socket::receive_with_descriptor;
 use crate::waiting::Interrupted;
@@ -66,7 +66,7 @@ fn receive(stream: &UnixStream) -> Result<io::Result<(Answer, Option<OwnedFd>)>,
 
 fn closure(items: Vec<Item>, store: File) -> Result<Closure, String> {
     let size = store.metadata().map_err(|e| format!("the include server's file cannot be used: {e}"))?.len();
-    let store = Rc::new(store);
+    let store = Rc::new(Store::new(store, size));
     let mut entries = Vec::with_capacity(items.len());
     for Item { name, content } in items {
         let content = match content {
