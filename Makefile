@@ -3,7 +3,7 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 
-.PHONY: all build demo demo-pump test test-pump-projects lint fuzz attack bench bench-instructions bench-daemon bench-client bench-include bench-lzo bench-pump static dist reproducible source deb test-packaging install clean
+.PHONY: all build demo demo-pump test test-pump-projects lint fuzz attack bench bench-instructions bench-daemon bench-client bench-dense bench-include bench-lzo bench-pump static dist reproducible source deb test-packaging install clean
 
 all: build
 
@@ -83,6 +83,11 @@ bench-pump:
 bench-lzo:
 	sh tests/setup.sh test
 	$(CARGO) bench --locked --bench lzo
+
+# What a dense encoder would save in pump mode; a minute, most of it for reading RocksDB
+bench-dense:
+	sh tests/setup.sh test
+	$(CARGO) bench --locked --bench dense
 
 # One static file for this kind of machine
 static:
