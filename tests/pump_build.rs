@@ -136,6 +136,7 @@ fn pump_ends_as_its_command_does() {
         ("DISTCC_LOCATION", "/usr/lib", "no distcc in /usr/lib"),
         ("DISTCC_HOSTS", "localhost", "does not contain any hosts with ',cpp' option"),
         ("DISTCC_HOSTS", "", "contains no hosts"),
+        ("DISTCC_HOSTS", "127.0.0.1,cpp", "pump mode needs compression: write ,cpp,lzo"),
         ("INCLUDE_SERVER_ARGS", "--frobnicate", "--frobnicate is no option"),
         ("INCLUDE_SERVER_ARGS", "$(true)", "INCLUDE_SERVER_ARGS"),
         ("DISTCC_CLIENT_TMP", "/a/b/c", "DISTCC_CLIENT_TMP"),

@@ -38,6 +38,9 @@ pub fn count() -> Result<Counts, String> {
     if some_may_join {
         return Ok(counts);
     }
+    if let (0, Some(problem)) = (counts.all, found.list.problems.first()) {
+        return Err(format!("{} contains no usable host: {problem}", found.source));
+    }
     if counts.all == 0 {
         return Err(format!("{} contains no hosts", found.source));
     }
