@@ -38,6 +38,7 @@ mod native;
 mod preprocess;
 mod pump;
 mod remote;
+mod server_names;
 mod sharing;
 mod show;
 mod source;

@@ -22,7 +22,7 @@ use super::include_server::{self, Compile};
 use super::messages::Messages;
 use super::remote::{Connection, Failure, HostFailure, Reply};
 use super::toolchain::Toolchain;
-use super::{Stop, auto, split};
+use super::{Stop, auto, server_names, split};
 use crate::args::{Job, printable};
 use crate::backoff::{Backoff, Blame};
 use crate::closure::{Closure, reads_files};
@@ -32,7 +32,6 @@ use crate::hosts::Host;
 use crate::include;
 use crate::scratch::{self, Manner};
 use crate::state::Phase;
-use crate::sys::file::find;
 use crate::sys::process::WaitStatus;
 use crate::topdir::TopDir;
 use crate::wire::Version;
@@ -143,7 +142,7 @@ impl Pump {
             return Ok(None);
         };
         match exchange(sendable, started, (host, config), desk, toolchain) {
-            Ok(reply) => match finish((task, host), sendable.lines, reply, desk, toolchain)? {
+            Ok(reply) => match finish((task, host), sendable, reply, desk, toolchain)? {
                 Outcome::Ended(attempt) => Ok(Some(attempt)),
                 Outcome::Unfit(reason) => {
                     self.state = self.plain(job, &reason);
@@ -302,11 +301,11 @@ fn may_be_the_way(failure: &HostFailure) -> bool {
     }
 }
 
-/// What the reply means to a job that was sent with or without `lines`.
+/// What the reply means to a job that was sent in this way.
 fn finish(
     (task, host): (Task, &Host),
-    lines: bool,
-    reply: Reply,
+    Sendable { lines, directory, .. }: &Sendable,
+    mut reply: Reply,
     desk: &mut Desk,
     toolchain: &mut Toolchain,
 ) -> Result<Outcome, Stop> {
@@ -328,9 +327,12 @@ fn finish(
     }
     // Stock's servers put their own directory into it where a file that is named absolutely asks for its name. With
     // debug information they always do, which has to be borne.
-    let has_debug = job.argv().iter().any(|word| word.as_bytes().starts_with(b"-g"));
-    if !(lines && has_debug) && shows_a_servers_directory(&reply.object) {
-        return Ok(Outcome::ShowsDirectories);
+    if server_names::are_in(&reply.object) {
+        let has_debug = job.argv().iter().any(|word| word.as_bytes().starts_with(b"-g"));
+        if !(*lines && has_debug) {
+            return Ok(Outcome::ShowsDirectories);
+        }
+        server_names::overwrite(&mut reply.object, directory.as_os_str().as_bytes());
     }
     desk.set_phase(Phase::Receive);
     if let Some(failure) = other_compiler(toolchain, &reply.object, desk, (job, host))? {
@@ -356,31 +358,4 @@ fn finish(
     }
     Messages::of_server(reply).show();
     Ok(Outcome::Ended(Attempt::Done(status)))
-}
-
-/// Whether a directory of a job on a server is named.
-fn shows_a_servers_directory(object: &[u8]) -> bool {
-    const START: &[u8] = b"/distccd_";
-    let mut rest = object;
-    while let Some(at) = find(rest, START) {
-        rest = &rest[at + START.len()..];
-        let is_name = |name: &[u8]| name[..6].iter().all(u8::is_ascii_alphanumeric) && name[6] == b'/';
-        if rest.get(..7).is_some_and(is_name) {
-            return true;
-        }
-    }
-    false
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_servers_directory_is_recognised() {
-        assert!(shows_a_servers_directory(b"x/distccd_ /tmp/distccd_aB3xyz/home/a.h"));
-        for other in [&b"/tmp/distccd_aB3xyz"[..], b"/distccd_log.txt/x", b"distccd_aB3xyz/", b""] {
-            assert!(!shows_a_servers_directory(other));
-        }
-    }
 }
