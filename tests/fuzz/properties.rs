@@ -111,6 +111,17 @@ pub fn lzo_round_trip(plain: &[u8]) {
     Encoder::new().compress(plain, &mut fresh);
     assert_eq!(stream, fresh);
 
+    // As does what comes in pieces.
+    let (mut rest, mut in_pieces) = (plain, Vec::new());
+    let mut next = |room: &mut [u8]| {
+        let (piece, behind) = rest.split_at(rest.len().min(room.len()).min(1 + plain.len() / 3));
+        room[..piece.len()].copy_from_slice(piece);
+        rest = behind;
+        Ok::<_, ()>(piece.len())
+    };
+    encoder.compress_pieces(&mut vec![1; 100], &mut in_pieces, &mut next).unwrap();
+    assert_eq!(in_pieces, stream);
+
     let mut out = Vec::new();
     decompress(&stream, &mut out, plain.len()).unwrap();
     assert_eq!(out, plain);

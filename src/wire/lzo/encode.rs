@@ -1,4 +1,4 @@
-//! The encoder: greedy, one pass, one remembered position per hash of four bytes.
+//! The encoder: greedy, one pass, one remembered position per hash of five bytes.
 
 use super::FAR;
 use super::stage::{Buffer, Stage};
@@ -43,30 +43,68 @@ impl Encoder {
         if input.is_empty() {
             return;
         }
-        let mut search =
-            Search { heads: &mut self.heads, input, anchor: 0, stage: Stage::new(&mut self.stage, out) };
-        let Some(last_view) = input.len().checked_sub(size_of::<View>()) else {
-            if self.short.is_empty() {
-                // Pages of zeros from the kernel, of which only those that are used cost anything.
-                self.short = vec![0; size_of::<View>()];
+        let (mut search, short) = self.search(out);
+        search.views(input, LITERALS_FIRST, true, bits(input.len()), short);
+        search.finish(input);
+    }
+
+    /// The same with an input that comes in pieces: `next` puts some of it at the front of what it is given and returns how
+    /// many bytes, none at the end. `window` holds what is looked at, which is more than [`PIECES`] bytes only where nothing
+    /// repeats for so long; its contents do not matter.
+    ///
+    /// # Errors
+    /// Those of `next`; `out` is as long as it was then.
+    pub fn compress_pieces<E>(
+        &mut self,
+        window: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+        next: &mut dyn FnMut(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<(), E> {
+        let start = out.len();
+        let (mut search, short) = self.search(out);
+        // Counted, like the search's positions, from the window's start.
+        let (mut at, mut filled) = (LITERALS_FIRST, 0);
+        let mut first_bits = None;
+        loop {
+            let room = (2 * filled).max(PIECES);
+            if window.len() < room {
+                window.resize(room, 0);
             }
-            self.short[..input.len()].copy_from_slice(input);
-            if let Some(view) = self.short.first_chunk() {
-                search.view(view, 0, LITERALS_FIRST, input.len().min(VIEW));
+            let mut is_end = false;
+            while !is_end && filled < room {
+                match next(&mut window[filled..room]) {
+                    Ok(count) => {
+                        is_end = count == 0;
+                        filled += count;
+                    }
+                    Err(error) => {
+                        out.truncate(start);
+                        return Err(error);
+                    }
+                }
             }
-            search.finish();
-            return;
-        };
-        let (mut base, mut at) = (0, LITERALS_FIRST);
-        while let Some(view) = input[base..].first_chunk() {
-            at = search.view(view, base, at, VIEW);
-            search.stage.empty();
-            if base == last_view {
-                break;
+            let input = &window[..filled];
+            if is_end && input.is_empty() {
+                return Ok(());
             }
-            base = (at - LOOK_BACK).min(last_view);
+            let bits = *first_bits.get_or_insert_with(|| bits(filled));
+            at = search.views(input, at, is_end, bits, short);
+            if is_end {
+                search.finish(input);
+                return Ok(());
+            }
+            let gone = search.anchor.min(at.saturating_sub(LOOK_BACK)).min(filled);
+            window.copy_within(gone..filled, 0);
+            search.anchor -= gone;
+            at -= gone;
+            filled -= gone;
         }
-        search.finish();
+    }
+
+    /// A search at its start, and a place for a view.
+    fn search<'a>(&'a mut self, out: &'a mut Vec<u8>) -> (Search<'a>, &'a mut Vec<u8>) {
+        let stage = Stage::new(&mut self.stage, out);
+        (Search { heads: &mut self.heads, anchor: 0, stage }, &mut self.short)
     }
 }
 
@@ -79,37 +117,61 @@ impl Default for Encoder {
 /// A search through an input.
 struct Search<'a> {
     heads: &'a mut Heads,
-    input: &'a [u8],
     /// First byte of the input not written yet.
     anchor: usize,
     stage: Stage<'a>,
 }
 
 impl Search<'_> {
+    /// Writes the matches that begin in the input from position `at` on, as far as whole views of it are there, or all of them
+    /// if this is its end. Returns where it stopped.
+    fn views(&mut self, input: &[u8], mut at: usize, is_end: bool, bits: u32, short: &mut Vec<u8>) -> usize {
+        loop {
+            let base = at.saturating_sub(LOOK_BACK).min(input.len());
+            let rest = &input[base..];
+            if let Some(view) = rest.first_chunk() {
+                at = self.view(input, view, base, at, VIEW, bits);
+            } else if is_end {
+                if short.is_empty() {
+                    // Pages of zeros from the kernel, of which only those that are used cost anything.
+                    *short = vec![0; size_of::<View>()];
+                }
+                short[..rest.len()].copy_from_slice(rest);
+                if let Some(view) = short.first_chunk() {
+                    at = self.view(input, view, base, at, rest.len().min(VIEW), bits);
+                }
+                if rest.len() <= VIEW {
+                    return at;
+                }
+            } else {
+                return at;
+            }
+            self.stage.empty();
+        }
+    }
+
     /// Writes the matches that begin in the view, which begins at `base` in the input and is to be read to `end`, from
     /// position `start` of the input on, and the literals before them. Returns where it stopped.
     #[inline(always)]
-    fn view(&mut self, view: &View, base: usize, start: usize, end: usize) -> usize {
+    fn view(&mut self, input: &[u8], view: &View, base: usize, start: usize, end: usize, bits: u32) -> usize {
         // So that the output depends on nothing but the input, and no position is of another view.
-        // Of a short one not the whole table: that would cost as much as compressing a kilobyte or two.
-        let bits = (self.input.len().ilog2() + 1).clamp(LEAST_BITS, MOST_BITS);
         self.heads[..1 << bits].fill(0);
         let heads = &mut *self.heads;
-        let shift = 32 - bits;
+        let shift = 64 - bits;
         // Beyond it the first bytes compared may be beyond the end.
-        let Some(last) = end.checked_sub(FIRST_COMPARED) else { return start };
+        let Some(last) = end.checked_sub(LAST_LITERALS) else { return start };
         let mut at = start - base;
         // How many literals wait, less `at`; the first may be before the view.
         let mut before = base.wrapping_sub(self.anchor);
         let mut staged = self.stage.len;
         while at <= last {
             let here = at as u16;
-            let word = u32::from_le_bytes(load::<0, 4>(view, here));
+            let word = u64::from_le_bytes(load::<0, 8>(view, here));
             let head = &mut heads[hash(word, shift)];
             let from = *head;
             *head = here;
             let waiting = at.wrapping_add(before);
-            if u32::from_le_bytes(load::<0, 4>(view, from)) != word {
+            if u32::from_le_bytes(load::<0, 4>(view, from)) != word as u32 {
                 at += 1 + (waiting >> SKIP_SHIFT);
                 continue;
             }
@@ -120,8 +182,8 @@ impl Search<'_> {
                 at += 1 + (waiting >> SKIP_SHIFT);
                 continue;
             }
-            let differ =
-                u64::from_le_bytes(load::<4, 8>(view, from)) ^ u64::from_le_bytes(load::<4, 8>(view, here));
+            let differ = Wide::from_le_bytes(load::<4, WIDE>(view, from))
+                ^ Wide::from_le_bytes(load::<4, WIDE>(view, here));
             let length = if differ != 0 {
                 4 + (differ.trailing_zeros() / 8) as usize
             } else {
@@ -136,7 +198,7 @@ impl Search<'_> {
                     let literals = load::<0, 16>(view, here.wrapping_sub(waiting as u16));
                     self.stage.some_literals(staged, literals, waiting)
                 }
-                _ => self.stage.run(staged, &self.input[base + at - waiting..base + at]),
+                _ => self.stage.run(staged, &input[base + at - waiting..base + at]),
             };
             staged = self.stage.one_match(staged, distance, length);
             at += length;
@@ -148,9 +210,15 @@ impl Search<'_> {
     }
 
     /// Writes what is left, as literals, and the end marker.
-    fn finish(mut self) {
-        self.stage.finish(&self.input[self.anchor..]);
+    fn finish(mut self, input: &[u8]) {
+        self.stage.finish(&input[self.anchor..]);
     }
+}
+
+/// How many bits hashes have for an input of so many bytes. Of a short input not the whole table: that would cost as much as
+/// compressing a kilobyte or two.
+fn bits(len: usize) -> u32 {
+    (len.checked_ilog2().unwrap_or(0) + 1).clamp(LEAST_BITS, MOST_BITS)
 }
 
 /// In how many bytes the view agrees at `from` and at `here`, where [`FIRST_COMPARED`] are known to, up to its end.
@@ -169,9 +237,11 @@ fn long_match(view: &View, from: u16, here: u16, end: usize) -> usize {
     end - at
 }
 
+/// Of the first five of these bytes: matches of four only, which gain little, are found by chance, and the search has
+/// fewer and longer ones to write.
 #[inline(always)]
-fn hash(word: u32, shift: u32) -> usize {
-    (word.wrapping_mul(0x9e37_79b1) >> (shift & 31)) as usize & ((1 << MOST_BITS) - 1)
+fn hash(word: u64, shift: u32) -> usize {
+    ((word << 24).wrapping_mul(0x9e37_79b1) >> (shift & 63)) as usize & ((1 << MOST_BITS) - 1)
 }
 
 /// `N` bytes, the first of them `AFTER` bytes after a position.
@@ -195,7 +265,11 @@ const LEAST_BITS: u32 = 9;
 const VIEW: usize = 1 << 16;
 
 /// What is read from a position on may lie so far beyond the last.
-const PADDING: usize = 16;
+const PADDING: usize = 32;
+
+/// What a window holds: a few views, small enough for the processor's cache, so that what is read into it is still there
+/// when it is compressed.
+pub const PIECES: usize = 256 * 1024;
 
 /// A stream's first bytes are literals, more than three, because three or fewer need a match before them.
 const LITERALS_FIRST: usize = 4;
@@ -203,8 +277,23 @@ const LITERALS_FIRST: usize = 4;
 /// So much of a view is in the next one again: what is copied with an instruction's up to sixteen literals.
 const LOOK_BACK: usize = 16;
 
-/// So many bytes are compared before a loop is needed.
-const FIRST_COMPARED: usize = 12;
+/// What is compared behind four bytes before a loop is needed, without a branch on how many agree: the more, the fewer
+/// matches need the loop, which is hard to foresee.
+#[cfg(target_pointer_width = "64")]
+type Wide = u128;
+/// Where that would take four registers, half as much.
+#[cfg(not(target_pointer_width = "64"))]
+type Wide = u64;
+
+/// The same in bytes.
+const WIDE: usize = size_of::<Wide>();
+
+/// How many bytes are compared in this way.
+const FIRST_COMPARED: usize = 4 + WIDE;
+
+/// So many bytes before the end no match begins; on all machines the same, and the streams with it.
+const LAST_LITERALS: usize = 20;
+const _: () = assert!(LAST_LITERALS >= FIRST_COMPARED);
 
 /// After `1 << SKIP_SHIFT` bytes without a match the search makes steps of two, and so on.
 const SKIP_SHIFT: u32 = 5;
@@ -241,6 +330,44 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn pieces_are_the_whole() {
+        let mut encoder = Encoder::new();
+        let mut window = Vec::new();
+        let mut large: Vec<u8> = samples::text(400_000, 3);
+        large.extend(samples::random(1_500_000, 5));
+        large.extend(samples::periodic(FAR, 700_000));
+        let noise = ("noise".to_owned(), samples::random(5 * PIECES, 6));
+        for (name, input) in samples::all().into_iter().chain([("large".to_owned(), large), noise]) {
+            for most in [7, 4000, usize::MAX] {
+                if input.len() / most > 1000 {
+                    continue;
+                }
+                let (mut rest, mut out) = (&input[..], b"before".to_vec());
+                let mut next = |room: &mut [u8]| {
+                    let (piece, behind) = rest.split_at(rest.len().min(room.len()).min(most));
+                    room[..piece.len()].copy_from_slice(piece);
+                    rest = behind;
+                    Ok::<_, ()>(piece.len())
+                };
+                encoder.compress_pieces(&mut window, &mut out, &mut next).unwrap();
+                assert!(out[..6] == *b"before" && out[6..] == fresh(&input), "{name} by {most}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_piece_that_cannot_be_had_leaves_nothing() {
+        let (mut count, mut out) = (0, b"before".to_vec());
+        let mut next = |room: &mut [u8]| {
+            count += 1;
+            room.fill(count);
+            if count < 3 { Ok(room.len()) } else { Err("no more") }
+        };
+        assert_eq!(Encoder::new().compress_pieces(&mut Vec::new(), &mut out, &mut next), Err("no more"));
+        assert_eq!(out, b"before");
     }
 
     #[test]
