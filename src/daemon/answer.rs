@@ -1,53 +1,33 @@
 //! Answers as bytes: what a job has left, or a sentence, put into a reply.
 //!
-//! The buffers live as long as the worker; those that a large job has grown are given back.
+//! The encoder lives as long as the worker, and so do the buffers as long as there are large jobs.
 
+use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 
+use crate::daemon::buffers::Buffers;
 use crate::daemon::connection::Reply;
 use crate::daemon::job::Compile;
-use crate::daemon::tree::Trouble;
-use crate::daemon::workplace::Workplaces;
 use crate::sys::process::WaitStatus;
 use crate::wire::lzo::{self, Encoder};
 use crate::wire::reply::{self, Part};
-use crate::wire::request::Event;
 use crate::wire::{Version, limits};
 
-/// A buffer that has grown beyond this is given back.
-const KEPT_BUFFER: usize = 1 << 20;
+/// Room for the words and numbers around a part.
+const HEADERS: usize = 64;
 
 /// What a worker needs to compress and expand.
 pub struct Answers {
     encoder: Encoder,
-    buffer: Vec<u8>,
-    large: bool,
+    /// For bodies on their way in and out.
+    pub buffers: Buffers,
 }
 
 impl Answers {
     /// With empty buffers.
     pub fn new() -> Answers {
-        Answers { encoder: Encoder::new(), buffer: Vec::new(), large: false }
-    }
-
-    /// Takes a piece of a job's source.
-    pub fn take(
-        &mut self,
-        compile: &mut Compile,
-        piece: Event,
-        places: &mut Workplaces,
-    ) -> Result<(), Trouble> {
-        let taken = compile.take(piece, &mut self.buffer, places);
-        self.trim_buffer();
-        taken
-    }
-
-    /// Completes a job's source, which may have come compressed.
-    pub fn finish_source(&mut self, compile: &mut Compile, places: &mut Workplaces) -> Result<(), Trouble> {
-        self.large |= compile.memory > KEPT_BUFFER;
-        let finished = compile.finish_source(&mut self.buffer, places);
-        self.trim_buffer();
-        finished
+        Answers { encoder: Encoder::new(), buffers: Buffers::default() }
     }
 
     /// A reply without results: `text` is shown to the user.
@@ -80,7 +60,7 @@ impl Answers {
             reply::encode_part(Part::Object, 0, &mut head);
             return stored(Reply::new(head, None), compile, room);
         }
-        let mut object = results.object.ok_or_else(|| io::Error::other("the compiler made no object"))?;
+        let object = results.object.ok_or_else(|| io::Error::other("the compiler made no object"))?;
         let len = object.metadata()?.len();
         let wire_len = u32::try_from(len).ok().filter(|len| *len <= limits::BODY);
         let wire_len = wire_len
@@ -89,13 +69,10 @@ impl Answers {
             reply::encode_part(Part::Object, wire_len, &mut head);
             return stored(Reply::new(head, Some((object, len))), compile, room);
         }
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.clear();
-        let read = object.read_to_end(&mut buffer);
-        self.encode_part(version, Part::Object, &buffer, &mut head);
-        self.buffer = buffer;
-        self.trim_buffer();
-        read?;
+        // Objects shrink to a third or less; the rare one that does not makes it grow.
+        let likely = head.len() + HEADERS + lzo::max_compressed_len(len as usize / 2);
+        self.buffers.enlarge(&mut head, likely);
+        self.encode_file(object.take(len), &mut head)?;
         if version == Version::Pump {
             // A client that did not ask gets an empty one.
             let dependencies = results.dependencies.unwrap_or_default();
@@ -113,26 +90,38 @@ impl Answers {
             out.extend_from_slice(bytes);
             return;
         }
-        let start = out.len();
-        out.reserve(lzo::max_compressed_len(bytes.len()) + 64);
-        reply::encode_part(part, 0, out);
-        let body = out.len();
+        out.reserve(HEADERS + lzo::max_compressed_len(bytes.len()));
+        let head = start_body(part, out);
         self.encoder.compress(bytes, out);
-        let len = (out.len() - body) as u32;
-        reply::patch_len(&mut out[start..body], len);
+        end_body(head, out);
     }
 
-    fn trim_buffer(&mut self) {
-        if self.buffer.capacity() > KEPT_BUFFER {
-            self.buffer = Vec::new();
-            self.large = true;
-        }
+    /// The same for an object, compressed as it is read.
+    fn encode_file(&mut self, mut object: io::Take<File>, out: &mut Vec<u8>) -> io::Result<()> {
+        let head = start_body(Part::Object, out);
+        let mut read = |room: &mut [u8]| loop {
+            match object.read(room) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        };
+        self.buffers.with_window(|window| self.encoder.compress_pieces(window, out, &mut read))?;
+        end_body(head, out);
+        Ok(())
     }
+}
 
-    /// Whether a large job has been here since the last call.
-    pub fn has_been_large(&mut self) -> bool {
-        std::mem::take(&mut self.large)
-    }
+/// Begins a part whose length is not known yet. Returns where its start is.
+fn start_body(part: Part, out: &mut Vec<u8>) -> Range<usize> {
+    let start = out.len();
+    reply::encode_part(part, 0, out);
+    start..out.len()
+}
+
+/// The body is complete that follows this start of its part.
+fn end_body(head: Range<usize>, out: &mut [u8]) {
+    let len = (out.len() - head.end) as u32;
+    reply::patch_len(&mut out[head], len);
 }
 
 /// Moves a reply to the disk if there is no room for it in memory: nobody knows when its client will take it.

@@ -121,6 +121,11 @@ impl Reply {
         Ok(Reply::new(Vec::new(), Some((file, len))))
     }
 
+    /// What it was in memory.
+    pub fn into_memory(self) -> Vec<u8> {
+        self.head
+    }
+
     /// What it takes of the worker's memory, in bytes.
     pub fn memory(&self) -> usize {
         if self.head.len() > limits::SMALL { self.head.len() } else { 0 }

@@ -8,12 +8,13 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::args::{Root, ServerJob};
 use crate::compiler::{self, Start};
+use crate::daemon::buffers::Buffers;
 use crate::daemon::compilers::Program;
 use crate::daemon::depfile;
 use crate::daemon::tree::{Tree, Trouble};
@@ -124,27 +125,27 @@ impl Compile {
         (self.command.compiler(), self.command.input_name())
     }
 
-    /// Takes a piece of the source as it comes from the wire. `buffer` is the worker's, and its contents do not matter.
+    /// Takes a piece of the source as it comes from the wire.
     pub fn take(
         &mut self,
         piece: Event,
-        buffer: &mut Vec<u8>,
+        buffers: &mut Buffers,
         places: &mut Workplaces,
     ) -> Result<(), Trouble> {
         let tree = match &mut self.source {
             Source::Tree(tree) => tree,
             _ => {
                 let Event::Source(bytes) = piece else { return Ok(()) };
-                return Ok(self.take_source(bytes, places)?);
+                return Ok(self.take_source(bytes, buffers, places)?);
             }
         };
         match piece {
             Event::FileStart(name, len) => Ok(tree.file(name, len)?),
             Event::File(bytes) => {
                 let room = tree.held() + bytes.len() <= self.memory;
-                tree.bytes(bytes, room, buffer)
+                buffers.with_window(|window| tree.bytes(bytes, room, window))
             }
-            Event::FileEnd => tree.end(buffer),
+            Event::FileEnd => buffers.with_window(|window| tree.end(window)),
             Event::Link(name, target) => Ok(tree.link(&name, &target)?),
             _ => Ok(()),
         }
@@ -161,7 +162,12 @@ impl Compile {
         }
     }
 
-    fn take_source(&mut self, bytes: &[u8], places: &mut Workplaces) -> io::Result<()> {
+    fn take_source(
+        &mut self,
+        bytes: &[u8],
+        buffers: &mut Buffers,
+        places: &mut Workplaces,
+    ) -> io::Result<()> {
         let most = self.memory;
         match &mut self.source {
             Source::Small(collected) if collected.len() + bytes.len() <= SMALL.min(most) => {
@@ -170,6 +176,8 @@ impl Compile {
             }
             Source::Small(_) | Source::Placed => self.placed(places)?.write(bytes, most),
             Source::Compressed(collected) if collected.len() + bytes.len() <= most => {
+                // Memory is set aside for as much as was announced.
+                buffers.enlarge(collected, most);
                 collected.extend_from_slice(bytes);
                 Ok(())
             }
@@ -186,6 +194,24 @@ impl Compile {
         }
     }
 
+    /// Reads of the `left` bytes that are still to come of a compressed source what is there, to where it is collected, if
+    /// memory is set aside for it. (Otherwise its pieces come to [`take`](Self::take).)
+    pub fn read_source(
+        &mut self,
+        from: BorrowedFd,
+        left: usize,
+        buffers: &mut Buffers,
+    ) -> Option<io::Result<usize>> {
+        match &mut self.source {
+            Source::Compressed(collected) if collected.len() + left <= self.memory => {
+                buffers.enlarge(collected, self.memory);
+                let has_room = collected.capacity() - collected.len() >= left;
+                has_room.then(|| file::read_to_end_of(collected, from, left))
+            }
+            _ => None,
+        }
+    }
+
     /// The same for a plain source with the `count` bytes that `splicer` has taken.
     pub fn take_spliced(
         &mut self,
@@ -197,11 +223,11 @@ impl Compile {
         self.placed(places)?.write_spliced(splicer, count, most)
     }
 
-    /// The source is complete: puts it where the compiler finds it, expanded if it came compressed. `buffer` is the
-    /// worker's, and its contents do not matter. Afterwards no more memory is set aside than is needed.
-    pub fn finish_source(&mut self, buffer: &mut Vec<u8>, places: &mut Workplaces) -> Result<(), Trouble> {
+    /// The source is complete: puts it where the compiler finds it, expanded if it came compressed. Afterwards no
+    /// more memory is set aside than is needed.
+    pub fn finish_source(&mut self, buffers: &mut Buffers, places: &mut Workplaces) -> Result<(), Trouble> {
         if let Source::Tree(tree) = &mut self.source {
-            tree.finish(buffer)?;
+            buffers.with_window(|window| tree.finish(window))?;
             self.workplace(places)?;
             self.memory = 0;
             return Ok(());
@@ -213,12 +239,18 @@ impl Compile {
                 self.placed(places)?;
                 Ok(())
             }
-            Source::Compressed(collected) => expand(&collected, buffer, self.workplace(places)?, most)?,
+            Source::Compressed(collected) => {
+                let workplace = self.workplace(places)?;
+                let expanded = buffers.with_window(|window| expand(&collected, window, workplace, most))?;
+                buffers.give_back(collected);
+                expanded
+            }
             Source::CompressedOnDisk(mut file) => {
                 let mut collected = Vec::new();
                 file.rewind()?;
                 file.read_to_end(&mut collected)?;
-                expand(&collected, buffer, self.workplace(places)?, most)?
+                let workplace = self.workplace(places)?;
+                buffers.with_window(|window| expand(&collected, window, workplace, most))?
             }
         };
         if let Err(error) = expanded {

@@ -27,6 +27,7 @@ pub mod access;
 #[cfg(feature = "zeroconf")]
 mod announce;
 mod answer;
+mod buffers;
 pub mod cmdlist;
 mod compilers;
 mod connection;

@@ -15,6 +15,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::daemon::limits;
 use crate::scratch::{self, PrivateDir};
 use crate::sys::leash::Leash;
 use crate::sys::process::Pid;
@@ -24,8 +25,8 @@ use crate::sys::splice::Splicer;
 const STANDARD_INPUT: &str = "/proc/self/fd/0";
 /// How many unused workplaces a worker keeps.
 const KEPT: usize = 16;
-/// The most memory that the unused workplaces of a worker keep, in bytes.
-const KEPT_MEMORY: u64 = 16 << 20;
+/// The most memory that the unused workplaces of a worker keep, in bytes: as much as sources may have had.
+const KEPT_MEMORY: u64 = limits::MEMORY as u64;
 /// How long an unused workplace is kept.
 const KEPT_TIME: Duration = Duration::from_secs(1);
 

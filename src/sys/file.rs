@@ -252,6 +252,18 @@ pub fn unread(fd: BorrowedFd) -> io::Result<usize> {
     Ok(count.max(0) as usize)
 }
 
+/// Reads up to `most` bytes to the end of `to`, as far as that has room; `Ok(0)` is the end of what there is to read, or of the
+/// room.
+pub fn read_to_end_of(to: &mut Vec<u8>, fd: BorrowedFd, most: usize) -> io::Result<usize> {
+    let room = to.spare_capacity_mut();
+    let most = most.min(room.len());
+    // SAFETY: the kernel writes at most `most` bytes to `room`, which has that many.
+    let count = cvt_len(unsafe { libc::read(fd.as_raw_fd(), room.as_mut_ptr().cast(), most) })?;
+    // SAFETY: `count` bytes behind the old length have been written, and they are within the capacity.
+    unsafe { to.set_len(to.len() + count) };
+    Ok(count)
+}
+
 /// Sets or clears `O_NONBLOCK`, which belongs to the open file and so to every copy of the descriptor.
 pub fn set_nonblocking(fd: BorrowedFd, on: bool) -> io::Result<()> {
     // SAFETY: fcntl with integer arguments touches no memory of ours.

@@ -21,8 +21,8 @@ use crate::sys::process::WaitStatus;
 use crate::wire::path::Rooted;
 use crate::wire::request::Event;
 
-/// From so many bytes on, those of a plain source go from the socket to their file without a copy: for fewer one
-/// read is as cheap.
+/// From so many bytes on, those of a source go straight from the socket to their place, a plain one's to its file without
+/// passing through our memory: for fewer one read is as cheap.
 const DIRECT: usize = 32 * 1024;
 /// How much is read at once.
 const INBOX: usize = 64 * 1024;
@@ -49,8 +49,12 @@ impl Worker<'_> {
             }
             let left = connection.direct_source();
             let direct = left >= DIRECT;
+            let mut in_place = false;
             let result = if direct {
                 self.splicer.take(connection.stream.in_fd(), left)
+            } else if let Some(result) = self.read_in_place(connection) {
+                in_place = true;
+                result
             } else {
                 connection.stream.read(buffer)
             };
@@ -65,6 +69,9 @@ impl Worker<'_> {
                     }
                     let next = if direct {
                         self.received_directly(id, connection, count)
+                    } else if in_place {
+                        connection.session.skip_source(count);
+                        self.received(id, connection, &[])
                     } else {
                         self.received(id, connection, &buffer[..count])
                     };
@@ -82,6 +89,13 @@ impl Worker<'_> {
         }
         self.again(Token(id as usize));
         Next::Keep
+    }
+
+    /// Reads a large compressed source, if it has its memory, to where it is to be.
+    fn read_in_place(&mut self, connection: &mut Connection) -> Option<io::Result<usize>> {
+        let left = connection.session.source_left();
+        let compile = connection.compile.as_mut().filter(|_| left >= DIRECT)?;
+        compile.read_source(connection.stream.in_fd(), left, &mut self.answers.buffers)
     }
 
     fn received(&mut self, id: u32, connection: &mut Connection, mut input: &[u8]) -> Next {
@@ -168,7 +182,7 @@ impl Worker<'_> {
                     self.reserve_small(connection, bytes.len());
                 }
                 self.store(id, connection, |compile, worker| {
-                    let taken = worker.answers.take(compile, piece, &mut worker.workplaces);
+                    let taken = compile.take(piece, &mut worker.answers.buffers, &mut worker.workplaces);
                     worker.free_memory(compile.give_back_memory());
                     taken
                 })
@@ -244,7 +258,7 @@ impl Worker<'_> {
         // An expanded source may take what there is, but no more.
         compile.memory += std::mem::take(&mut self.room);
         let before = compile.memory;
-        let finished = self.answers.finish_source(compile, &mut self.workplaces);
+        let finished = compile.finish_source(&mut self.answers.buffers, &mut self.workplaces);
         self.room = before - compile.memory;
         finished.map_err(without_source)?;
         let pid = compile.start(self.policy.compilers.path(), self.policy.job_memory).map_err(|e| {
@@ -334,6 +348,9 @@ impl Worker<'_> {
         self.report(|| Report::Finished(id, connection.finished()));
         self.conclude(&connection);
         self.forget(&mut connection);
+        if let Some(reply) = connection.reply.take() {
+            self.answers.buffers.give_back(reply.into_memory());
+        }
         self.free_memory(connection.answer);
     }
 

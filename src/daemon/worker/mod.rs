@@ -238,8 +238,12 @@ impl<'a> Worker<'a> {
                 }
             }
             self.expire();
-            if self.connections.is_empty() && (self.answers.has_been_large() | mem::take(&mut self.crowded)) {
+            let is_unused = self.answers.buffers.expire(Instant::now());
+            let is_left = self.connections.is_empty() && mem::take(&mut self.crowded);
+            if is_left {
                 self.connections.shrink_to_fit();
+            }
+            if is_unused || is_left {
                 process::return_freed_memory();
             }
         }
@@ -251,8 +255,13 @@ impl<'a> Worker<'a> {
             return Some(Duration::ZERO);
         }
         let deadlines = self.connections.values().map(|connection| connection.deadline);
-        let others =
-            [self.accept_again, self.look_at_parked, self.workplaces.deadline(), self.complaints.deadline()];
+        let others = [
+            self.accept_again,
+            self.look_at_parked,
+            self.workplaces.deadline(),
+            self.answers.buffers.deadline(),
+            self.complaints.deadline(),
+        ];
         let first = deadlines.chain(others.into_iter().flatten()).min()?;
         // A millisecond more, so that the deadline has passed when the wait ends.
         let left = first.saturating_duration_since(Instant::now()).min(LONGEST_SLEEP);
