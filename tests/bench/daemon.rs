@@ -265,7 +265,8 @@ fn memory(workspace: &Workspace, stub: &Stub, kind: Kind, payload: &Payload) -> 
             peak = peak.max(server.pss());
         }
     });
-    thread::sleep(Duration::from_millis(500));
+    // What the next job could have used is kept for a second.
+    thread::sleep(Duration::from_millis(1500));
     Memory { idle, peak, after: server.pss() }
 }
 
