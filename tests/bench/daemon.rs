@@ -14,20 +14,22 @@
 mod util;
 
 mod rig;
+// The include server is another benchmark's.
+#[allow(dead_code)]
+mod servers;
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use distcc::wire::reply::{Decoder, Event, Part};
 use distcc::wire::{Version, limits, lzo};
-use rig::{Payload, Stub, VERSIONS, cpu_of, goal, median};
-use util::{Kind, Workspace, children, field, free_port, peer, signal_pid, wait_until};
+use rig::{Payload, Stub, VERSIONS, goal, median};
+use servers::{Server, stat_seconds};
+use util::{Kind, Workspace, peer};
 
 /// An odd number, so that a median is a measurement.
 const ROUNDS: usize = 3;
@@ -86,7 +88,7 @@ fn main() -> ExitCode {
             }
             stub.make(&payload.object);
             // Anew, because a worker of stock's retires after a minute and takes its account along.
-            let servers = KINDS.map(|kind| Server::start(&workspace, &stub, kind));
+            let servers = KINDS.map(|kind| Server::start(&workspace, kind, &stub.path()));
             for cell in cells.iter_mut().filter(|cell| cell.payload == at) {
                 let version = VERSIONS[cell.version].0;
                 let slices =
@@ -173,7 +175,7 @@ fn slice(server: &Server, payload: &Payload, version: Version, connections: usiz
     let request = peer::request(version, &["gcc", "-c", "x.c", "-o", "x.o"], &payload.source);
     let reply_len = check(server, &request, version, payload);
     settle();
-    let (daemon, stub, load) = (server.cpu(), server.stub_cpu(), stat_seconds("self", [14, 15]));
+    let (daemon, stub, load) = (server.cpu(), server.compiler_cpu(), stat_seconds("self", [14, 15]));
     let begun = Instant::now();
     let done = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -192,7 +194,7 @@ fn slice(server: &Server, payload: &Payload, version: Version, connections: usiz
     settle();
     Slice {
         daemon: (server.cpu() - daemon) / jobs,
-        stub: (server.stub_cpu() - stub) / jobs,
+        stub: (server.compiler_cpu() - stub) / jobs,
         load: load / jobs,
         jobs_per_second: jobs / wall,
     }
@@ -244,7 +246,7 @@ struct Memory {
 
 fn memory(workspace: &Workspace, stub: &Stub, kind: Kind, payload: &Payload) -> Memory {
     stub.make(&payload.object);
-    let server = Server::start(workspace, stub, kind);
+    let server = Server::start(workspace, kind, &stub.path());
     thread::sleep(Duration::from_millis(300));
     let idle = server.pss();
     let request = peer::request(Version::Lzo, &["gcc", "-c", "x.c", "-o", "x.o"], &payload.source);
@@ -268,67 +270,4 @@ fn memory(workspace: &Workspace, stub: &Stub, kind: Kind, payload: &Payload) -> 
     // What the next job could have used is kept for a second.
     thread::sleep(Duration::from_millis(1500));
     Memory { idle, peak, after: server.pss() }
-}
-
-/// A daemon under test, ended when dropped.
-struct Server {
-    kind: Kind,
-    port: u16,
-    child: Child,
-}
-
-impl Server {
-    fn start(workspace: &Workspace, stub: &Stub, kind: Kind) -> Server {
-        let program = match kind {
-            Kind::Ours => workspace.path("bin/distccd"),
-            Kind::Stock => "/usr/bin/distccd".into(),
-        };
-        let port = free_port();
-        let log = fs::File::create(workspace.path("daemon.log")).unwrap();
-        let mut command = workspace.command(program);
-        command.args(["--daemon", "--no-detach", "--jobs", "4", "--nice", "0", "--user", "nobody"]);
-        command.args(["--listen", "127.0.0.1", "--allow", "127.0.0.1", "--port", &port.to_string()]);
-        command.args(["--log-stderr", "--log-level", "notice"]).env("PATH", stub.path());
-        // A stock daemon ends with a signal to its whole group.
-        let child = command.process_group(0).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        wait_until("the daemon listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        thread::sleep(Duration::from_millis(200));
-        Server { kind, port, child }
-    }
-
-    /// The supervisor and its workers, without compilers.
-    fn processes(&self) -> Vec<u32> {
-        std::iter::once(self.child.id()).chain(children(self.child.id())).collect()
-    }
-
-    /// Seconds, without compilers.
-    fn cpu(&self) -> f64 {
-        self.processes().into_iter().map(cpu_of).sum::<f64>() / 1e9
-    }
-
-    /// Seconds of the compilers that have ended.
-    fn stub_cpu(&self) -> f64 {
-        self.processes().into_iter().map(|pid| stat_seconds(&pid.to_string(), [16, 17])).sum()
-    }
-
-    fn pss(&self) -> u64 {
-        self.processes().into_iter().map(|pid| field(pid, "smaps_rollup", "Pss:")).sum()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        signal_pid(self.child.id(), 15);
-        let _ = self.child.wait();
-    }
-}
-
-/// Two times of /proc/PID/stat, counted as in proc(5), in seconds.
-fn stat_seconds(pid: &str, fields: [usize; 2]) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // Behind the name in parentheses comes field 3.
-    let rest: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let number = |field: usize| rest.get(field - 3).and_then(|text| text.parse().ok()).unwrap_or(0.0);
-    // The kernel shows hundredths of seconds on every architecture.
-    fields.map(number).iter().sum::<f64>() / 100.0
 }

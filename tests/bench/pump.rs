@@ -14,21 +14,24 @@ mod clients;
 // The other benchmarks use the rest of it.
 #[allow(dead_code)]
 mod rig;
+// The daemon is another benchmark's.
+#[allow(dead_code)]
+mod servers;
 // RocksDB is for the engine's own benchmark.
 #[allow(dead_code)]
 mod trees;
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
 use clients::{InstantServer, run};
 use distcc::include::Unit;
 use distcc::wire::Version;
-use rig::{cpu_of, goal, median};
+use rig::{goal, median};
+use servers::IncludeServer;
 use trees::Tree;
-use util::{Kind, Workspace, signal_pid, stock, wait_until};
+use util::{Kind, Workspace, stock};
 
 /// Units of a project that both clients compile, spread over it.
 const SAMPLE: usize = 12;
@@ -75,45 +78,6 @@ fn start_up(workspace: &Workspace) {
         wall < 10.0,
         &format!("{wall:.2} ms (fastest of {STARTS}: {fastest:.2} ms), {cpu:.2} ms of a processor"),
     );
-}
-
-/// Ours, in the background.
-struct IncludeServer {
-    pid: u32,
-}
-
-impl IncludeServer {
-    fn socket(workspace: &Workspace) -> PathBuf {
-        workspace.path("tmp/socket")
-    }
-
-    fn command(workspace: &Workspace) -> Command {
-        let mut command = workspace.command(workspace.path("bin/include_server"));
-        command.arg("--port").arg(IncludeServer::socket(workspace));
-        command.arg("--pid_file").arg(workspace.path("tmp/pid")).arg("-d0");
-        command
-    }
-
-    fn running(workspace: &Workspace) -> IncludeServer {
-        let pid = fs::read_to_string(workspace.path("tmp/pid")).unwrap();
-        IncludeServer { pid: pid.trim().parse().unwrap() }
-    }
-
-    /// Milliseconds so far.
-    fn cpu(&self) -> f64 {
-        cpu_of(self.pid) / 1e6
-    }
-
-    /// MiB.
-    fn peak(&self) -> f64 {
-        util::field(self.pid, "status", "VmHWM:") as f64 / 1024.0
-    }
-
-    fn end(self) {
-        signal_pid(self.pid, 15);
-        let pid = self.pid;
-        wait_until("the end of the include server", || cpu_of(pid) == 0.0);
-    }
 }
 
 fn measure(workspace: &Workspace, server: &InstantServer, tree: &Tree) {
