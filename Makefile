@@ -3,7 +3,7 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 
-.PHONY: all build demo demo-pump test test-pump-projects lint fuzz attack bench bench-instructions bench-daemon bench-client bench-dense bench-include bench-lzo bench-pump static dist reproducible source deb test-packaging install clean
+.PHONY: all build demo demo-pump test test-pump-projects lint fuzz attack bench static dist reproducible source deb test-packaging install clean
 
 all: build
 
@@ -53,41 +53,26 @@ attack:
 	sh tests/setup.sh test
 	$(CARGO) test --release --locked --test attack -- --count=$(COUNT)
 
-# What a job costs in the daemon and in the client, ours beside stock's; two and a half minutes each
-bench: bench-daemon bench-client
+# Numbers, ours beside stock's where there is such a thing: all of them one after the other, twenty minutes; see docs/performance.md. One: make
+# bench-lzo. Further words: make bench-builds ONLY="calls line"
+#   client        what a job and a local compile cost in the client
+#   daemon        what a job costs in the daemon, jobs per second, memory
+#   builds        processor time of real builds, many clients on few slots, system calls, a slow line
+#   pump          what a job in pump mode costs here
+#   include       the include engine beside the preprocessor
+#   dense         what a dense encoder would save in pump mode
+#   lzo           compressing and expanding, beside the C library
+#   instructions  what fixed work takes, beside the accepted counts
+BENCHES = client daemon builds pump include dense lzo instructions
+ONLY =
+.PHONY: $(BENCHES:%=bench-%)
 
-bench-daemon:
-	sh tests/setup.sh test
-	$(CARGO) bench --locked --bench daemon
+bench:
+	for one in $(BENCHES); do $(MAKE) "bench-$$one" || exit; done
 
-bench-client:
-	sh tests/setup.sh test
-	$(CARGO) bench --locked --bench client
-
-# What the include engine costs per unit beside g++ -E; half a minute
-bench-include:
-	sh tests/setup.sh test
-	$(CARGO) bench --locked --bench include
-
-# Instructions that fixed work takes, beside the accepted counts; a minute
-bench-instructions:
-	sh tests/setup.sh test extra
-	$(CARGO) bench --locked --bench instructions
-
-# What a job in pump mode costs here, beside stock's client and the preprocessor; a minute
-bench-pump:
-	sh tests/setup.sh test
-	$(CARGO) bench --locked --bench pump
-
-# Compressing and expanding bodies, beside the C library; ten seconds
-bench-lzo:
-	sh tests/setup.sh test
-	$(CARGO) bench --locked --bench lzo
-
-# What a dense encoder would save in pump mode; a minute, most of it for reading RocksDB
-bench-dense:
-	sh tests/setup.sh test
-	$(CARGO) bench --locked --bench dense
+$(BENCHES:%=bench-%): bench-%:
+	sh tests/setup.sh test $(if $(filter instructions,$*),extra)
+	$(CARGO) bench --locked --bench $* $(if $(ONLY),-- $(ONLY))
 
 # One static file for this kind of machine
 static:
