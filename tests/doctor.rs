@@ -117,5 +117,5 @@ fn a_bad_entry_is_a_finding() {
     let workspace = Workspace::new("doctor-entry");
     let output = doctor(&workspace, &["a,nonsense"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output).contains("there are lzo, cpp and down"), "{}", explain(&output));
+    assert!(text(&output).contains("there are lzo, cpp, directives and down"), "{}", explain(&output));
 }

@@ -86,7 +86,7 @@ fn a_bad_entry_is_named_and_left_out() {
         (3, "::1", "[::1]"),
         (4, "other,auth", "use ssh: @HOST"),
         (4, "last/0", "from 1 to"),
-        (4, "x,nocpp", "there are lzo, cpp and down"),
+        (4, "x,nocpp", "there are lzo, cpp, directives and down"),
         (4, "@-oProxyCommand=x", "cannot begin with -"),
         (4, "a,cpp", ",cpp,lzo"),
     ] {

@@ -23,6 +23,8 @@ mod cost;
 mod daemon;
 /// Hundreds of option sets, with and without distcc in front.
 mod differential;
+/// Hosts that expand macros themselves.
+mod directives;
 /// `distcc --doctor` on good and bad hosts.
 mod doctor;
 /// Environment variables, exit codes, directories; ccache and makepkg.

@@ -308,6 +308,15 @@ fn lua_with_preprocessing_servers() {
     LUA.compare(("-O1 -g", ""), &["objects"], &ways[..1]);
 }
 
+/// A plain gcc's debug information, for the server's compiler sees macros; only which options it had is left out.
+#[test]
+fn servers_that_expand_macros() {
+    let setting = ("-O1 -g -gno-record-gcc-switches", "");
+    let ways = [(Kind::Ours, Kind::Ours, ",lzo,directives"), (Kind::Ours, Kind::Stock, ",directives")];
+    LUA.compare(setting, &["check"], &ways);
+    LEVELDB.compare(setting, &["objects"], &ways[..1]);
+}
+
 #[test]
 fn leveldb_plain() {
     LEVELDB.compare(PLAIN, &["check"], &PLAIN_WAYS[..3]);

@@ -362,7 +362,7 @@ static TABLE: &[Row] = &[
     row("-fdiagnostics-parseable-fixits", Alone, FIX_ITS, Accept),
     row("-fdiagnostics-print-source-range-info", Alone, FIX_ITS, Accept),
     row("-fdiagnostics-set-output=", Joined, SIDE_FILE, Refuse),
-    row("-fdirectives-only", Alone, PREPROCESSED_TEXT, Refuse),
+    row("-fdirectives-only", Alone, PREPROCESSED_TEXT, Accept),
     row("-fdoc", Joined, SIDE_FILE, Refuse),
     row("-fdump", Joined, DUMP, Refuse),
     row("-fembed-bitcode", Joined, Local("puts the command line and bitcode into the object"), Accept),

@@ -8,9 +8,10 @@ use std::time::Instant;
 use super::command::{CompileCommand, working_directory};
 use super::config::Config;
 use super::desk::{Desk, LOCALHOST, NoHost};
+use super::directives;
 use super::exchange::{Request, exchange};
 use super::messages::{self, Messages};
-use super::preprocess::{self, Preprocessed, Running};
+use super::preprocess::{self, Macros, Preprocessed, Running};
 use super::pump::Pump;
 use super::remote::{Connection, Failure, HostFailure, Reply};
 use super::source::Source;
@@ -190,7 +191,9 @@ impl Errand<'_> {
                 return Err(attempt.into());
             }
         }
-        let source = match self.source.take() {
+        // What one host takes with macros, another may not.
+        let sent = |source: &Source| source.macros() == Macros::Expanded || host.directives;
+        let source = match self.source.take().filter(sent) {
             Some(source) => source,
             None => self.make_source(host, slot, &mut connection, desk)?,
         };
@@ -209,9 +212,17 @@ impl Errand<'_> {
         desk: &mut Desk,
     ) -> Result<Source, Early> {
         let job = self.task.job;
+        if host.directives && !job.already_preprocessed() {
+            if let Some(source) = self.make_with_macros(host, slot, connection, desk)? {
+                return Ok(source);
+            }
+        }
         let source = match job.already_preprocessed() {
             true => read_source(job)?,
-            false => Source::Made(self.preprocess(host, slot, connection, desk)?),
+            false => {
+                let made = self.preprocess(Macros::Expanded, host, slot, connection, desk)?;
+                Source::Made(made.map_err(|failed| Attempt::Local(Undone::Unpreprocessed(failed)))?)
+            }
         };
         match source.unsendable(job) {
             Ok(None) => Ok(source),
@@ -220,18 +231,47 @@ impl Errand<'_> {
         }
     }
 
-    /// Preprocesses while the connection is being made.
-    fn preprocess(
+    /// A source whose macros the server expands, unless that might make a difference.
+    fn make_with_macros(
         &self,
         host: &Host,
         slot: &Slot,
         connection: &mut Option<Result<Connection, Failure>>,
         desk: &mut Desk,
-    ) -> Result<Preprocessed, Early> {
+    ) -> Result<Option<Source>, Early> {
+        let job = self.task.job;
+        let mut unsuited = directives::unsuited_job(job);
+        if unsuited.is_none() {
+            match self.preprocess(Macros::Kept, host, slot, connection, desk)? {
+                Ok(preprocessed) => {
+                    unsuited = directives::unsuited_text(&preprocessed, job.input());
+                    let source = Source::Made(preprocessed);
+                    // Macros that nobody uses may hold what keeps a source here.
+                    if unsuited.is_none() && matches!(source.unsendable(job), Ok(None)) {
+                        return Ok(Some(source));
+                    }
+                }
+                Err(_) => unsuited = Some("that fails"),
+            }
+        }
+        let reason = unsuited.unwrap_or("it cannot be sent so");
+        log::info!("{}: macros are expanded here, not by the server: {reason}", printable(job.input()));
+        Ok(None)
+    }
+
+    /// Preprocesses while the connection is being made.
+    fn preprocess(
+        &self,
+        macros: Macros,
+        host: &Host,
+        slot: &Slot,
+        connection: &mut Option<Result<Connection, Failure>>,
+        desk: &mut Desk,
+    ) -> Result<Result<Preprocessed, preprocess::Failed>, Early> {
         let Task { command, job, config } = self.task;
         let cpp_slot = desk.local_cpp_slot()?;
         // The local compile is going to fail in the same way and to say so itself.
-        let running = Running::start(command, job).map_err(|_| Attempt::Local(Undone::Quietly))?;
+        let running = Running::start(command, job, macros).map_err(|_| Attempt::Local(Undone::Quietly))?;
         connection.get_or_insert_with(|| connect(host, config, desk));
         desk.set_place(LOCALHOST, cpp_slot.as_ref().map_or(0, |slot| slot.number));
         desk.set_phase(Phase::Preprocess);
@@ -240,7 +280,7 @@ impl Errand<'_> {
             Ok(Ok(preprocessed)) => preprocessed,
             Ok(Err(failed)) => {
                 log::info!("preprocessing {file} failed with {}", Described(failed.status));
-                return Err(Attempt::Local(Undone::Unpreprocessed(failed)).into());
+                return Ok(Err(failed));
             }
             Err(e) => {
                 let undone = Undone::Because(file.to_string(), format!("cannot preprocess: {e}"));
@@ -251,7 +291,7 @@ impl Errand<'_> {
         if config.save_temps {
             keep(&preprocessed.text, job);
         }
-        Ok(preprocessed)
+        Ok(Ok(preprocessed))
     }
 }
 
@@ -287,7 +327,11 @@ impl Request for Plain<'_> {
     }
 
     fn command(&self, toolchain: &Toolchain, cross: bool) -> Vec<OsString> {
-        toolchain.server_argv(&self.directory, cross)
+        let mut argv = toolchain.server_argv(&self.directory, cross);
+        if self.source.macros() == Macros::Kept {
+            argv.push(directives::OPTION.into());
+        }
+        argv
     }
 
     fn send(&self, connection: &mut Connection, argv: &[Vec<u8>]) -> Result<(), Failure> {
@@ -338,7 +382,7 @@ fn deliver(
 ) -> Result<WaitStatus, Early> {
     let Task { command, job, .. } = task;
     let status = reply.status.unwrap_or(WaitStatus::exited(ExitCode::ProtocolError as u8));
-    if messages::is_unsure(&reply.stderr) {
+    if source.macros() == Macros::Expanded && messages::is_unsure(&reply.stderr) {
         return Err(only_here("a warning depends on comments or macros, which the server could not see"));
     }
     if !status.success() {

@@ -8,8 +8,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::command::{CompileCommand, working_directory};
+use super::preprocess::{self, Macros};
 use super::toolchain::{CompilerCheck, Toolchain};
-use super::{judge, preprocess, pump};
+use super::{judge, pump};
 use crate::args::{self, Job, Local, Verdict, printable};
 use crate::hostlist;
 use crate::topdir::TopDir;
@@ -40,7 +41,7 @@ fn explain_remote(command: &CompileCommand, job: &Job) -> String {
     if job.already_preprocessed() {
         let _ = writeln!(text, "sends as it is: {}", printable(job.input()));
     } else {
-        let _ = writeln!(text, "runs here: {}", Words(&preprocess::argv(command, job)));
+        let _ = writeln!(text, "runs here: {}", Words(&preprocess::argv(command, job, Macros::Expanded)));
     }
     let _ = writeln!(text, "server gets: {}", Words(&words_for_server(command, job)));
     if job.split_file().is_some() && !job.assembly_only() {

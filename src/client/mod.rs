@@ -22,6 +22,7 @@ mod colour;
 mod command;
 mod config;
 mod desk;
+mod directives;
 mod discrepancy;
 mod doctor;
 mod exchange;

@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use super::command::CompileCommand;
+use super::directives;
 use crate::args::Job;
 use crate::compiler::{self, Start};
 use crate::scratch;
@@ -22,6 +23,16 @@ pub struct Running {
     bait: Option<File>,
     stdout: Option<File>,
     stderr: File,
+    macros: Macros,
+}
+
+/// What becomes of macros before a text is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Macros {
+    /// They are expanded here.
+    Expanded,
+    /// The server's compiler expands them.
+    Kept,
 }
 
 /// What a preprocessor has left.
@@ -35,12 +46,17 @@ pub struct Preprocessed {
     /// Its warnings. They are shown when the job succeeds remotely, and thrown away when a local compile is
     /// going to repeat them.
     pub stderr: Contents,
+    /// What it has done with macros.
+    pub macros: Macros,
 }
 
 /// The command of the preprocessor, which calls the compiler as the user does: the job may know what `cc` is.
-pub fn argv(command: &CompileCommand, job: &Job) -> Vec<OsString> {
+pub fn argv(command: &CompileCommand, job: &Job, macros: Macros) -> Vec<OsString> {
     let mut argv = job.preprocess_argv();
     argv[..1].clone_from_slice(&command.argv[..1]);
+    if macros == Macros::Kept {
+        argv.push(directives::OPTION.into());
+    }
     argv
 }
 
@@ -54,12 +70,14 @@ pub struct Failed {
 
 impl Running {
     /// Starts the preprocessor of `job`.
-    pub fn start(command: &CompileCommand, job: &Job) -> io::Result<Running> {
+    pub fn start(command: &CompileCommand, job: &Job, macros: Macros) -> io::Result<Running> {
         let program = command.program().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
         let (bait, end) = file::pipe()?;
         File::from(end).write_all(b"\n")?;
         let bait = File::from(bait);
-        let mut running = Running::spawn(program, &argv(command, job), &command.environment(), &bait, None)?;
+        let argv = argv(command, job, macros);
+        let mut running = Running::spawn(program, &argv, &command.environment(), &bait, None)?;
+        running.macros = macros;
         running.bait = Some(bait);
         Ok(running)
     }
@@ -82,7 +100,7 @@ impl Running {
             ..Start::default()
         };
         let pid = compiler::spawn(program, argv, environment, &start)?;
-        Ok(Running { pid: Some(pid), bait: None, stdout: Some(stdout), stderr })
+        Ok(Running { pid: Some(pid), bait: None, stdout: Some(stdout), stderr, macros: Macros::Expanded })
     }
 
     /// Waits for the end. `Ok(Err(failed))` is a preprocessor that failed.
@@ -106,7 +124,7 @@ impl Running {
         let file = Some(file).filter(|_| matches!(text, Contents::Mapped(_)));
         let is_taken = |bait: &File| file::unread(bait.as_fd()).is_ok_and(|left| left == 0);
         let reads_input = self.bait.as_ref().is_some_and(is_taken);
-        Ok(Ok(Preprocessed { text, file, reads_input, stderr }))
+        Ok(Ok(Preprocessed { text, file, reads_input, stderr, macros: self.macros }))
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::preprocess::Preprocessed;
+use super::preprocess::{Macros, Preprocessed};
 use crate::args::Job;
 use crate::closure::reads_files;
 use crate::sys::file::{Contents, contains, find_last_byte};
@@ -37,7 +37,13 @@ impl Source {
             let mut text = vec![0; len as usize];
             file.read_exact_at(&mut text, 0)?;
             let (text, stderr) = (Contents::Read(text), Contents::default());
-            Source::Made(Preprocessed { text, file: None, reads_input: false, stderr })
+            Source::Made(Preprocessed {
+                text,
+                file: None,
+                reads_input: false,
+                stderr,
+                macros: Macros::Expanded,
+            })
         } else {
             Source::Given(file, len)
         };
@@ -75,6 +81,14 @@ impl Source {
         match self {
             Source::Made(preprocessed) => preprocessed.file.as_ref().filter(|_| self.len() >= SENT_FROM_FILE),
             Source::Given(file, _) => Some(file),
+        }
+    }
+
+    /// Whether the server's compiler is to expand macros.
+    pub fn macros(&self) -> Macros {
+        match self {
+            Source::Made(preprocessed) => preprocessed.macros,
+            Source::Given(..) => Macros::Expanded,
         }
     }
 

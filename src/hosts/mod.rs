@@ -52,6 +52,8 @@ pub struct Host {
     pub lzo: bool,
     /// It preprocesses (pump mode).
     pub cpp: bool,
+    /// What it does not preprocess is sent with its macros, which its compiler expands (`gcc -fdirectives-only`).
+    pub directives: bool,
     /// Marked as not to be used.
     pub down: bool,
     /// What it says of itself, if it was found and not named.
@@ -69,6 +71,7 @@ pub struct Announced {
     lzo: bool,
     /// Whether they are to preprocess.
     pub cpp: bool,
+    directives: bool,
     down: bool,
 }
 
@@ -79,7 +82,7 @@ impl Announced {
         let cpp = self.cpp && offer.speaks('3');
         let lzo = self.lzo && (cpp || offer.speaks('2'));
         let bracketed = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
-        let options = [(lzo, ",lzo"), (cpp, ",cpp"), (self.down, ",down")];
+        let options = [(lzo, ",lzo"), (cpp, ",cpp"), (self.directives, ",directives"), (self.down, ",down")];
         let options: String = options.iter().filter(|(on, _)| *on).map(|(_, text)| *text).collect();
         Host {
             spec: format!("{bracketed}:{port}/{slots}{options}"),
@@ -87,6 +90,7 @@ impl Announced {
             slots,
             lzo,
             cpp,
+            directives: self.directives,
             down: self.down,
             offer: Some(Box::new(offer.clone())),
         }
@@ -226,7 +230,8 @@ fn parse_host(word: &str) -> Result<Host, String> {
     };
     host.spec = word.to_owned();
     if word.contains(',') {
-        (host.lzo, host.cpp, host.down) = parse_options(options)?;
+        let Options { lzo, cpp, directives, down } = parse_options(options)?;
+        host = Host { lzo, cpp, directives, down, ..host };
     }
     Ok(host)
 }
@@ -245,35 +250,52 @@ fn parse_announced(rest: &str, at: usize) -> Result<Announced, String> {
         None if limit.is_empty() => None,
         None => return Err("write +zeroconf, +zeroconf/LIMIT or +zeroconf,lzo".to_owned()),
     };
-    let (lzo, cpp, down) = options.map_or(Ok((false, false, false)), parse_options)?;
-    Ok(Announced { at, limit, lzo, cpp, down })
+    let Options { lzo, cpp, directives, down } = options.map(parse_options).transpose()?.unwrap_or_default();
+    Ok(Announced { at, limit, lzo, cpp, directives, down })
 }
 
-/// What stands behind the first comma: lzo, cpp, down.
-fn parse_options(options: &str) -> Result<(bool, bool, bool), String> {
-    let (mut lzo, mut cpp, mut down) = (false, false, false);
-    for option in options.split(',') {
+/// What stands behind the first comma.
+#[derive(Default)]
+struct Options {
+    lzo: bool,
+    cpp: bool,
+    directives: bool,
+    down: bool,
+}
+
+fn parse_options(text: &str) -> Result<Options, String> {
+    const KNOWN: &str = "there are lzo, cpp, directives and down";
+    let mut options = Options::default();
+    for option in text.split(',') {
         match option {
-            "lzo" => lzo = true,
-            "cpp" => cpp = true,
-            "down" => down = true,
-            "" => {
-                return Err("an option is missing after the comma; there are lzo, cpp and down".to_owned());
-            }
+            "lzo" => options.lzo = true,
+            "cpp" => options.cpp = true,
+            "directives" => options.directives = true,
+            "down" => options.down = true,
+            "" => return Err(format!("an option is missing after the comma; {KNOWN}")),
             _ if option == "auth" || option.starts_with("auth=") => {
                 return Err("authentication (auth) is not supported; use ssh: @HOST".to_owned());
             }
-            _ => return Err(format!("no such option \"{option}\"; there are lzo, cpp and down")),
+            _ => return Err(format!("no such option \"{option}\"; {KNOWN}")),
         }
     }
-    if cpp && !lzo {
+    if options.cpp && !options.lzo {
         return Err("pump mode needs compression: write ,cpp,lzo".to_owned());
     }
-    Ok((lzo, cpp, down))
+    Ok(options)
 }
 
 fn local_host(slots: u32) -> Host {
-    Host { spec: String::new(), place: Place::Local, slots, lzo: false, cpp: false, down: false, offer: None }
+    Host {
+        spec: String::new(),
+        place: Place::Local,
+        slots,
+        lzo: false,
+        cpp: false,
+        directives: false,
+        down: false,
+        offer: None,
+    }
 }
 
 fn parse_address(address: &str) -> Result<Host, String> {
@@ -281,8 +303,7 @@ fn parse_address(address: &str) -> Result<Host, String> {
         Some((user, rest)) => parse_ssh(user, rest)?,
         None => parse_tcp(address)?,
     };
-    let slots = slots.unwrap_or(REMOTE_SLOTS);
-    Ok(Host { spec: String::new(), place, slots, lzo: false, cpp: false, down: false, offer: None })
+    Ok(Host { place, ..local_host(slots.unwrap_or(REMOTE_SLOTS)) })
 }
 
 fn parse_ssh(user: &str, rest: &str) -> Result<(Place, Option<u32>), String> {
