@@ -8,6 +8,7 @@
 #   extra   clang, another gcc, cross compilers, qemu, cmake, ninja, meson, autotools, makepkg, zsh, fish and
 #           logrotate, valgrind, and compilers of an ARM board unpacked below target: for the tests that skip
 #           themselves without them
+#   boards  cross compilers for the boards that CI has no binaries of
 #   packaging build, and what tests/packaging.sh builds packages with
 #
 # Without arguments: build. What is there already is left alone, and when all is
@@ -21,7 +22,7 @@ set -eu
 rust_min=1.85
 
 usage() {
-    echo "usage: setup.sh [build|test|demo|extra|packaging]..." >&2
+    echo "usage: setup.sh [build|test|demo|extra|boards|packaging]..." >&2
     exit 2
 }
 
@@ -35,6 +36,7 @@ for group in "$@"; do
         extra) want="$want clang gcc-11 arm-linux-gnueabihf-gcc cmake ninja"
             want="$want meson autoconf automake makepkg bsdtar fakeroot zsh fish logrotate valgrind"
             want="$want arm-linux-gnueabihf-g++ aarch64-linux-gnu-gcc aarch64-linux-gnu-g++ qemu-arm-static" ;;
+        boards) want="$want arm-linux-gnueabi-gcc riscv64-linux-gnu-gcc" ;;
         packaging) want="$want rust gcc make git dh dpkg-buildpackage mmdebstrap makepkg pacman bsdtar fakeroot busybox perl" ;;
         *) usage ;;
     esac
@@ -85,7 +87,9 @@ missing() {
             objc | objc++) package=g$tool ;;
             qemu-*) package=qemu-user-static ;;
             *-linux-gnueabihf-g*) package="${tool##*-}-arm-linux-gnueabihf libc6-dev-armhf-cross" ;;
-            *-linux-gnu-g*) package="${tool##*-}-aarch64-linux-gnu libc6-dev-arm64-cross" ;; ninja) package=ninja-build ;;
+            *-linux-gnueabi-g*) package="${tool##*-}-arm-linux-gnueabi libc6-dev-armel-cross" ;;
+            aarch64-linux-gnu-g*) package="${tool##*-}-aarch64-linux-gnu libc6-dev-arm64-cross" ;;
+            riscv64-linux-gnu-g*) package="${tool##*-}-riscv64-linux-gnu libc6-dev-riscv64-cross" ;; ninja) package=ninja-build ;;
             ssh) package=openssh-client ;; sshd) package=openssh-server ;;
             dropbear | dbclient) package=dropbear-bin ;; ip) package=iproute2 ;; dbus-daemon) package=dbus ;;
             avahi-browse) package=avahi-utils ;; bsdtar) package=libarchive-tools ;;
