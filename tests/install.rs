@@ -147,7 +147,7 @@ fn logrotate_takes_its_settings() {
     assert!(workspace.path("distccd.log.1.gz").exists());
 }
 
-/// As OpenRC: its variables set, the script read, its functions called; `start-stop-daemon` is what its documentation says.
+/// As OpenRC: its variables set, the script read, its functions called. `make test-packaging` has OpenRC itself.
 #[test]
 fn the_script_of_openrc_starts_and_reloads() {
     if !tool("busybox") {
@@ -156,18 +156,19 @@ fn the_script_of_openrc_starts_and_reloads() {
     let workspace = Workspace::new("openrc");
     let root = workspace.path("root");
     install(&workspace, &root, "openrc");
-    workspace.script("bin/start-stop-daemon", "#!/bin/sh\necho start-stop-daemon \"$@\"\n");
     let script = "RC_SVCNAME=distccd; need() { echo need $*; }; use() { echo use $*; }; ebegin() { echo $*; }
-        eend() { return $1; }; . ./etc/conf.d/distccd; . ./etc/init.d/distccd; depend; reload
-        echo \"$command|$command_args|$command_background|$pidfile|$retry|$extra_started_commands\"";
+        eend() { return $1; }; . ./etc/conf.d/distccd; . ./etc/init.d/distccd; depend
+        echo \"$command|$command_args|$command_background|$pidfile|$retry|$extra_started_commands\"
+        kill() { echo kill $*; }; pidfile=pid; echo 42 >pid; reload";
     let path = format!("{}:/usr/bin:/bin", workspace.path("bin").display());
     fs::write(root.join("etc/conf.d/distccd"), "DISTCC_ARGS=\"--jobs 3\"\n").unwrap();
     let mut shell = workspace.command("busybox");
     let output = succeed(shell.current_dir(&root).env("PATH", path).args(["sh", "-euc", script]));
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
-        "need net\nuse dns logger\nReloading distccd\nstart-stop-daemon --signal HUP --pidfile /run/distccd.pid\n\
-         /usr/bin/distccd|--daemon --no-detach --jobs 3|yes|/run/distccd.pid|TERM/300/KILL/5|reload\n"
+        "need net\nuse dns logger\n\
+         /usr/bin/distccd|--daemon --no-detach --jobs 3|yes|/run/distccd.pid|TERM/300/KILL/5|reload\n\
+         Reloading distccd\nkill -HUP 42\n"
     );
 }
 
@@ -188,6 +189,10 @@ fn scripts_are_for_any_shell_and_packages_of_this_version() {
                 dirs.push(path);
                 continue;
             }
+            if path.extension().is_some_and(|it| it == "ebuild") {
+                assert!(path.ends_with(concat!("distcc-rs-", env!("CARGO_PKG_VERSION"), ".ebuild")));
+                versions += 1;
+            }
             let text = text(path.clone());
             if text.starts_with("#!/bin/sh\n") || path.ends_with("APKBUILD") {
                 succeed(workspace.command("busybox").args(["sh", "-n"]).arg(&path));
@@ -205,7 +210,7 @@ fn scripts_are_for_any_shell_and_packages_of_this_version() {
         }
     }
     assert!(scripts >= 12, "{scripts}");
-    assert_eq!(versions, 4);
+    assert_eq!(versions, 5);
 }
 
 /// A system of nothing but busybox, a compiler and what `install.sh` puts there: no `/proc`, no device but a file in the

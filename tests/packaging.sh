@@ -1,24 +1,29 @@
 #!/bin/sh
-# packaging.sh [debian|arch|others]...: builds the packages of cross/packaging and tries them as their users would. Without
+# packaging.sh [debian|arch|gentoo|openrc|others]...: builds the packages of cross/packaging and tries them as their users would. Without
 # arguments all. Needs root, tests/setup.sh packaging, and a Debian mirror for the system that the package is installed in.
 #
 #   debian   dpkg-buildpackage, then in a fresh Debian with stock's distcc: replace it, serve, distribute, purge
 #   arch     makepkg as an ordinary user, pacman into an empty root, serve and distribute there
 #            (DEB=FILE takes a package that is built)
+#   gentoo   Portage, from the package index of Python, as a Gentoo Prefix: the ebuild is built and merged, and FEATURES=distcc
+#            distributes another package
+#   openrc   install.sh into a fresh Debian with OpenRC, whose tools start, reload and stop the server
 #   others   APKBUILD and Buildroot's files with stand-ins for abuild and Buildroot: what they would install
 set -eu
 cd "$(dirname "$0")/.."
 
 [ "$(id -u)" -eq 0 ] || { echo "packaging.sh: needs root, for chroot" >&2; exit 1; }
-[ $# -gt 0 ] || set -- debian arch others
+[ $# -gt 0 ] || set -- debian arch gentoo openrc others
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 packages=${CARGO_TARGET_DIR:-$PWD/target}/package
 dir=$(mktemp -d "${TMPDIR:-/tmp}/distcc-packaging.XXXXXX")
 chmod 755 "$dir"
 server=
+mounted=
 finish() {
     status=$?
     [ -z "$server" ] || kill "$server" 2>/dev/null || :
+    [ -z "$mounted" ] || umount "$mounted"
     rm -rf "$dir"
     [ $status -eq 0 ] || echo "packaging.sh: FAILED (exit $status)" >&2
 }
@@ -43,6 +48,25 @@ distributes() {
 }
 
 free_port() { perl -MIO::Socket -e 'print IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1")->sockport'; }
+
+# serve PORT COMMAND...: starts the server, which stop ends.
+serve() {
+    port=$1
+    shift
+    "$@" --daemon --no-detach --listen 127.0.0.1 --port "$port" --log-stderr 2>"$dir/server.log" &
+    server=$!
+    tries=0
+    until grep -q 'daemon started' "$dir/server.log"; do
+        tries=$((tries + 1))
+        [ $tries -lt 100 ] || { cat "$dir/server.log"; fail "no server"; }
+        sleep 0.1
+    done
+}
+stop() {
+    kill "$server"
+    wait "$server"
+    server=
+}
 
 # fresh_debian ROOT PACKAGE...
 fresh_debian() {
@@ -135,19 +159,114 @@ arch() {
         /usr/lib/systemd/system/distccd.service /usr/lib/sysusers.d/distccd.conf /usr/share/licenses/distcc-rs/LICENSE-MIT
     [ ! -e "$root/usr/bin/distcc.new" ] || fail "a temporary file"
     port=$(free_port)
-    chroot "$root" distccd --daemon --no-detach --listen 127.0.0.1 --port "$port" --log-stderr 2>"$dir/server.log" &
-    server=$!
-    tries=0
-    until grep -q 'daemon started' "$dir/server.log"; do
-        tries=$((tries + 1))
-        [ $tries -lt 100 ] || { cat "$dir/server.log"; fail "no server"; }
-        sleep 0.1
-    done
+    serve "$port" chroot "$root" distccd
     distributes "$root" "$port" /usr/lib/distcc/bin
-    kill "$server"
-    wait "$server"
-    server=
+    stop
     echo "arch: built by makepkg, installed by pacman, served, distributed"
+}
+
+# What is no matter of a package here: its own tree of packages, users and name spaces.
+portage_prefix() {
+    python3 -m venv "$prefix" || fail "python3 cannot make an environment: apt-get install python3-venv"
+    "$prefix/bin/pip" install -q --disable-pip-version-check portage==3.0.83
+    config=$prefix/etc/portage
+    tree=$dir/tree
+    mkdir -p "$config" "$tree/profiles/any" "$tree/metadata" "$dir/distfiles" "$dir/portage" "$dir/tools"
+    # Portage runs GNU's tools by these names.
+    for tool in tar find sed xargs; do ln -s "$(command -v $tool)" "$dir/tools/g$tool"; done
+    echo gentoo >"$tree/profiles/repo_name"
+    echo amd64 >"$tree/profiles/arch.list"
+    echo dev-util >"$tree/profiles/categories"
+    echo 8 | tee "$tree/profiles/eapi" >"$tree/profiles/any/eapi"
+    printf 'masters =\nthin-manifests = true\n' >"$tree/metadata/layout.conf"
+    printf 'ARCH="amd64"\nACCEPT_KEYWORDS="~amd64"\nCHOST="x86_64-pc-linux-gnu"\n' >"$tree/profiles/any/make.defaults"
+    ln -s "$tree/profiles/any" "$config/make.profile"
+    printf '[DEFAULT]\nmain-repo = gentoo\n[gentoo]\nlocation = %s\n[distcc-rs]\nlocation = %s\n' "$tree" "$overlay" \
+        >"$config/repos.conf"
+    off=
+    for feature in sandbox usersandbox userpriv userfetch network-sandbox pid-sandbox ipc-sandbox mount-sandbox; do
+        off="$off -$feature"
+    done
+    printf '%s="%s"\n' DISTDIR "$dir/distfiles" PORTAGE_TMPDIR "$dir/portage" FEATURES "$off" >"$config/make.conf"
+}
+
+gentoo() {
+    archive=$(sh cross/packaging/source.sh "$packages")
+    prefix=$dir/prefix
+    overlay=$dir/overlay
+    cp -R cross/packaging/gentoo "$overlay"
+    portage_prefix
+    cp "$archive" "$dir/distfiles/"
+    ebuild() {
+        (cd "$overlay/dev-util/$1" && package=$1-$2 && shift 2 &&
+            env PATH="$dir/tools:$PATH" PORTAGE_USERNAME=root PORTAGE_GRPNAME=root DISTCC_HOSTS="127.0.0.1:$port/4" DISTCC_FALLBACK=0 \
+                "$prefix/bin/ebuild" "$package.ebuild" manifest clean "$@" >"$dir/ebuild.log" 2>&1) ||
+            { tail -n 40 "$dir/ebuild.log"; fail "ebuild $1"; }
+    }
+    port=$(free_port)
+    ebuild distcc-rs "$version" merge
+    has "$prefix" /usr/bin/distccd /etc/init.d/distccd /etc/conf.d/distccd /usr/lib/distcc/bin/gcc /usr/lib/distcc/bin/g++ \
+        /usr/share/man/man1/distcc.1.bz2 /usr/share/doc/distcc-rs-"$version"/security.md.bz2
+
+    mkdir -p "$overlay/dev-util/hello/files"
+    cat >"$overlay/dev-util/hello/hello-1.ebuild" <<'END'
+EAPI=8
+DESCRIPTION="Eight units for FEATURES=distcc"
+HOMEPAGE="https://distcc-rs.invalid/"
+LICENSE="MIT"
+SLOT="0"
+KEYWORDS="~amd64"
+S=${WORKDIR}
+src_compile() {
+	for i in 1 2 3 4 5 6 7 8; do echo "int f$i(int x) { return x / $i; }" >$i.c; done
+	make -j8 CC=gcc 1.o 2.o 3.o 4.o 5.o 6.o 7.o 8.o || die
+}
+END
+    echo 'FEATURES="${FEATURES} distcc"' >>"$prefix/etc/portage/make.conf"
+    serve "$port" "$prefix/usr/bin/distccd" --masquerade-dir "$prefix/usr/lib/distcc/bin"
+    ebuild hello 1 compile
+    [ "$(grep -c COMPILE_OK "$dir/server.log")" -eq 8 ] || { cat "$dir/ebuild.log" "$dir/server.log"; fail "FEATURES=distcc"; }
+    stop
+    sed -i 's/ distcc"$/"/' "$prefix/etc/portage/make.conf"
+    ebuild distcc-rs "$version" unmerge
+    for file in usr/bin/distcc usr/lib/distcc/bin/gcc; do
+        [ ! -e "$prefix/$file" ] && [ ! -L "$prefix/$file" ] || fail "left behind: $file"
+    done
+    echo "gentoo: built and merged by Portage, in the manner of Gentoo Prefix; FEATURES=distcc distributed; unmerged"
+}
+
+openrc() {
+    root=$dir/openrc
+    fresh_debian "$root" gcc libc6-dev openrc
+    cargo build --release --locked
+    DESTDIR=$root PREFIX=/usr INIT=openrc sh cross/install.sh
+    port=$(free_port)
+    echo "DISTCC_ARGS=\"--listen 127.0.0.1 --port $port --allow-compiler gcc --log-file /tmp/distccd.log\"" >"$root/etc/conf.d/distccd"
+    # As if it had started the machine. Its dependencies, a network among them, are the machine's.
+    mkdir -p "$root/links"
+    for state in daemons exclusive failed inactive options scheduled started starting stopping tmp wasinactive; do
+        mkdir -p "$root/run/openrc/$state"
+    done
+    touch "$root/run/openrc/softlevel"
+    chroot "$root" mount -t proc proc /proc
+    mounted=$root/proc
+    service() { chroot "$root" rc-service --nodeps distccd "$@"; }
+    service start
+    server=$(cat "$root/run/distccd.pid")
+    service status
+    ln -s /usr/bin/distcc "$root/links/gcc"
+    distributes "$root" "$port" /links
+    mv "$root/tmp/distccd.log" "$root/tmp/distccd.log.1"
+    service reload
+    distributes "$root" "$port" /links
+    grep -q COMPILE_OK "$root/tmp/distccd.log" || fail "reload did not open the log again"
+    service stop
+    server=
+    if service status; then fail "it still runs"; fi
+    chroot "$root" rc-update add distccd default
+    umount "$mounted"
+    mounted=
+    echo "openrc: started, reloaded and stopped by OpenRC, served"
 }
 
 others() {
@@ -197,7 +316,7 @@ END
 
 for part; do
     case $part in
-        debian | arch | others) "$part" ;;
-        *) echo "usage: packaging.sh [debian|arch|others]..." >&2; exit 2 ;;
+        debian | arch | gentoo | openrc | others) "$part" ;;
+        *) echo "usage: packaging.sh [debian|arch|gentoo|openrc|others]..." >&2; exit 2 ;;
     esac
 done
