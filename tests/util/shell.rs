@@ -1,11 +1,11 @@
 //! Servers of the secure shell, for one test each: own keys, own port, own log.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use super::{Workspace, children, free_port, signal_pid, succeed, wait_until};
+use super::{Workspace, children, free_port, mount_namespace, signal_pid, succeed, wait_until};
 
 /// Whose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,8 +96,7 @@ impl ShellServer {
                     in_dir("pid")
                 );
                 let mut command = workspace.command("unshare");
-                let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
-                command.arg(if is_root { "-m" } else { "-mr" }).args(["sh", "-c", &script]);
+                command.args(mount_namespace()?).args(["sh", "-c", &script]);
                 (command, format!("dbclient -y -y -p {port} -i {}", in_dir("user")))
             }
         };
