@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 /// Bytes of sources and answers that a worker keeps in memory; what comes beyond waits or goes to the disk.
 pub const MEMORY: usize = 32 << 20;
 
+/// So much of [`MEMORY`] is left for expanding while compressed sources wait for a slot: those that are expanded without room
+/// for it go to the disk.
+pub const FOR_EXPANDING: usize = MEMORY / 2;
+
 /// Bytes of large commands that a worker keeps in memory; beyond it, who has not sent all of its request makes way.
 pub const COMMANDS: usize = 16 << 20;
 

@@ -2,7 +2,8 @@
 //!
 //! A small source gets its memory as it comes. A large one gets all that it needs or none. If there is not enough, it is not
 //! read while other jobs, whose sources are complete, wait for a slot anyway, nor for a moment in which others may
-//! come to their end; then it goes to the disk, so that nobody who stalls can hold up others.
+//! come to their end; then it goes to the disk, so that nobody who stalls can hold up others. Compressed ones leave room for
+//! being expanded.
 
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use crate::daemon::message::ToSupervisor;
 use crate::daemon::outcome::{Outcome, Refusal};
 use crate::daemon::session::Stage;
 use crate::exitcode::ExitCode;
+use crate::wire::Version;
 
 /// How long a large source waits for memory though no job waits for a slot.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -37,7 +39,10 @@ impl Worker<'_> {
         if connection.memory == Memory::Decided || compile.memory + left <= SMALL {
             return Decision::Go;
         }
-        if left <= self.room {
+        let is_compressed = connection.session.version().is_some_and(Version::compressed);
+        let is_first = self.room == limits::MEMORY;
+        let kept_free = if is_compressed && !is_first { limits::FOR_EXPANDING } else { 0 };
+        if left + kept_free <= self.room {
             self.room -= left;
             compile.memory += left;
         } else {
