@@ -1,4 +1,4 @@
-//! The encoder: greedy, one pass, one remembered position per hash of five bytes.
+//! The encoder: greedy, one pass, one remembered position per hash of five bytes, in short inputs of four.
 
 use super::FAR;
 use super::stage::{Buffer, Stage};
@@ -158,6 +158,8 @@ impl Search<'_> {
         self.heads[..1 << bits].fill(0);
         let heads = &mut *self.heads;
         let shift = 64 - bits;
+        // In short inputs there are few long matches.
+        let unused = if bits < MOST_BITS { 32 } else { 24 };
         // Beyond it the first bytes compared may be beyond the end.
         let Some(last) = end.checked_sub(LAST_LITERALS) else { return start };
         let mut at = start - base;
@@ -167,7 +169,7 @@ impl Search<'_> {
         while at <= last {
             let here = at as u16;
             let word = u64::from_le_bytes(load::<0, 8>(view, here));
-            let head = &mut heads[hash(word, shift)];
+            let head = &mut heads[hash(word, unused, shift)];
             let from = *head;
             *head = here;
             let waiting = at.wrapping_add(before);
@@ -237,11 +239,11 @@ fn long_match(view: &View, from: u16, here: u16, end: usize) -> usize {
     end - at
 }
 
-/// Of the first five of these bytes: matches of four only, which gain little, are found by chance, and the search has
-/// fewer and longer ones to write.
+/// Of these bytes without the last `unused` bits. Of five: matches of four only, which gain little, are found by chance, and
+/// the search has fewer and longer ones to write.
 #[inline(always)]
-fn hash(word: u64, shift: u32) -> usize {
-    ((word << 24).wrapping_mul(0x9e37_79b1) >> (shift & 63)) as usize & ((1 << MOST_BITS) - 1)
+fn hash(word: u64, unused: u32, shift: u32) -> usize {
+    ((word << (unused & 63)).wrapping_mul(0x9e37_79b1) >> (shift & 63)) as usize & ((1 << MOST_BITS) - 1)
 }
 
 /// `N` bytes, the first of them `AFTER` bytes after a position.
