@@ -285,6 +285,28 @@ fn unknown_takes_both() {
     }
 }
 
+/// A file that is read once may have been read in a branch that nobody but the compiler knows; then what it would do in
+/// another place is not certain.
+#[test]
+fn once_in_an_unknown_branch() {
+    for (how, mark) in [("include", "#pragma once\n"), ("import", "")] {
+        let workspace = Workspace::new("include");
+        let root = fs::canonicalize(workspace.path("")).unwrap();
+        lay_out(
+            &root,
+            &format!(
+                "== a.c\n#define M 0\n#if __COUNTER__ % 2 == 0\n#{how} \"p.h\"\n#endif\n#undef M\n#define M 1\n\
+                 #{how} \"p.h\"\n#ifndef F\n#include \"x.h\"\n#endif\n== p.h\n{mark}#if M\n#define F\n#endif\n== x.h\n"
+            ),
+        );
+        for compiler in ["gcc", "clang"] {
+            let unit = unit(&root, compiler, &["-c", "a.c", "-Wno-deprecated"]);
+            let (missed, _) = differences(&mut Engine::new(), &unit).expect("it compiles");
+            assert_eq!(missed, [PathBuf::new(); 0], "{compiler}, {how}");
+        }
+    }
+}
+
 /// What the engine cannot do it says.
 #[test]
 fn refusals_have_reasons() {

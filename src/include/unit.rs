@@ -100,6 +100,13 @@ struct Conditional {
     certain: bool,
 }
 
+/// A content that is read at most once, and whether that is certain.
+#[derive(PartialEq, Eq)]
+struct ReadOnce {
+    hash: u128,
+    certain: bool,
+}
+
 /// A unit at work.
 pub struct Run<'e> {
     shared: &'e mut Shared,
@@ -111,8 +118,8 @@ pub struct Run<'e> {
     ways_by_path: Map<Symbol, usize>,
     nodes: Vec<Node>,
     nodes_by_identity: Map<(u64, u64), usize>,
-    /// The contents of files read at most once, by what gcc compares before it.
-    contents: Map<(u64, (i64, i64)), Vec<u128>>,
+    /// The contents of files read at most once, and whether that is certain, by what gcc compares before it.
+    contents: Map<(u64, (i64, i64)), Vec<ReadOnce>>,
     /// Where the search at work found nothing.
     passed: Vec<Dependency>,
     /// What `__has_include` and its kin say in the condition at work.
@@ -330,20 +337,23 @@ impl<'e> Run<'e> {
         let way = &self.ways[frame.found.way];
         let once = &mut self.nodes[way.node].once;
         *once = Some(once.unwrap_or(false) || certain);
-        if certain {
-            let hash = self.shared.store.hash(way.name.absolute, self.setup.dialect);
-            self.contents.entry((way.stamp.len, way.stamp.modified)).or_default().push(hash);
+        let hash = self.shared.store.hash(way.name.absolute, self.setup.dialect);
+        let alike = self.contents.entry((way.stamp.len, way.stamp.modified)).or_default();
+        let read = ReadOnce { hash, certain };
+        if !alike.contains(&read) {
+            alike.push(read);
         }
     }
 
-    /// Whether a file, which is lexed, will certainly not be read because one just like it was read before.
-    fn is_copy(&self, way: &Way) -> bool {
+    /// Whether a file, which is lexed, will not be read because one just like it was read before, and whether that is certain.
+    fn copy_of(&self, way: &Way) -> Option<bool> {
+        if self.setup.clang {
+            return None;
+        }
         // gcc: the same time, size and content make the same file.
-        let alike = || self.contents.get(&(way.stamp.len, way.stamp.modified));
-        !self.setup.clang
-            && alike().is_some_and(|hashes| {
-                hashes.contains(&self.shared.store.hash(way.name.absolute, self.setup.dialect))
-            })
+        let alike = self.contents.get(&(way.stamp.len, way.stamp.modified))?;
+        let hash = self.shared.store.hash(way.name.absolute, self.setup.dialect);
+        alike.iter().filter(|read| read.hash == hash).map(|read| read.certain).max()
     }
 
     /// Does what `#include` and its kin do with a name, which has its delimiters.
@@ -369,13 +379,20 @@ impl<'e> Run<'e> {
             return Ok(());
         }
         let Node { once, entered, open } = self.nodes[node];
+        // One that may have been read before is perhaps not read now: then nothing that it would do is certain.
+        let mut certain = certain;
         match once {
             Some(true) => return Ok(()),
             Some(false) if open > 0 => return Ok(()),
-            _ => {}
+            Some(false) => certain = false,
+            None => {}
         }
-        if how == How::Import && entered == Some(true) {
-            return Ok(());
+        if how == How::Import {
+            match entered {
+                Some(true) => return Ok(()),
+                Some(false) => certain = false,
+                None => {}
+            }
         }
         let Some((file, guard)) = self.load(found)? else { return Ok(()) };
         if let Some(guard) = guard {
@@ -385,8 +402,10 @@ impl<'e> Run<'e> {
                 _ => {}
             }
         }
-        if self.is_copy(&self.ways[found.way]) {
-            return Ok(());
+        match self.copy_of(&self.ways[found.way]) {
+            Some(true) => return Ok(()),
+            Some(false) => certain = false,
+            None => {}
         }
         let frame = Frame { found, depth: depth + 1, primary: false };
         if how == How::Import {
