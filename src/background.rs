@@ -1,13 +1,7 @@
-//! Work that nothing can interrupt, such as the resolver's: in threads that are left alone when time is over.
+//! Work that nothing can interrupt, such as the resolver's, is done in threads that are left alone when time is over.
 
-use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-/// Starts `work` in a thread of its own. (A box, so that there is one copy of the code that starts threads.)
-pub fn start(work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
-    std::thread::Builder::new().spawn(work).map(drop)
-}
 
 /// Where threads leave what they have found.
 pub struct Mailbox<T> {
@@ -43,6 +37,7 @@ impl<T> Mailbox<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::thread;
 
     #[test]
     fn letters_come_or_time_passes() {
@@ -50,7 +45,7 @@ mod tests {
         assert_eq!(mailbox.take(Instant::now()), [0; 0]);
         assert_eq!(mailbox.take(Instant::now() + Duration::from_millis(5)), [0; 0]);
         let sender = Arc::clone(&mailbox);
-        start(Box::new(move || sender.put(7))).unwrap();
+        thread::start(Box::new(move || sender.put(7))).unwrap();
         assert_eq!(mailbox.take(Instant::now() + Duration::from_secs(60)), [7]);
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::command::{CompileCommand, SAFEGUARD};
 use super::config;
 use super::remote::{Connection, Failure, HostFailure, Reply};
-use crate::background::{self, Mailbox};
+use crate::background::Mailbox;
 use crate::compiler;
 use crate::decimal::Decimal;
 use crate::exitcode::ExitCode;
@@ -21,6 +21,7 @@ use crate::hosts::{self, Host, Place};
 use crate::program::{self, Ending};
 use crate::scratch::{self, PrivateDir};
 use crate::sys::process::{self, WaitStatus};
+use crate::sys::thread;
 use crate::topdir::TopDir;
 use crate::waiting::retry;
 use crate::wire::{Version, probe};
@@ -148,7 +149,7 @@ fn ask_all(hosts: &[Host], compiler: &str, local_ident: Option<&str>) -> Vec<Fin
         let (answer, host, compiler) = (Arc::clone(&reports), host.clone(), compiler.to_owned());
         let local_ident = local_ident.map(str::to_owned);
         let ask = move || answer.put((index, examine(&host, &compiler, local_ident.as_deref())));
-        match background::start(Box::new(ask)) {
+        match thread::start(Box::new(ask)) {
             Ok(()) => asked += 1,
             Err(e) => {
                 let mut finding = Finding { usable: false, text: String::new() };

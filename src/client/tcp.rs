@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 
 use super::remote::{Failure, HostFailure};
-use crate::background::{self, Mailbox};
+use crate::background::Mailbox;
 use crate::sys::file::{Readiness, wait_ready};
 use crate::sys::socket::keep_alive;
+use crate::sys::thread;
 use crate::waiting::{self, Interrupted, retry};
 
 /// How long the look-up of a name may take.
@@ -23,7 +24,7 @@ fn look_up(name: String, port: u16) -> Result<io::Result<Vec<SocketAddr>>, Inter
     let found = Mailbox::new();
     let answer = Arc::clone(&found);
     let ask = move || answer.put((name.as_str(), port).to_socket_addrs().map(Iterator::collect));
-    if let Err(e) = background::start(Box::new(ask)) {
+    if let Err(e) = thread::start(Box::new(ask)) {
         return Ok(Err(e));
     }
     let deadline = Instant::now() + LOOK_UP_TIMEOUT;

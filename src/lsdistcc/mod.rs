@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use crate::background::{self, Mailbox};
+use crate::background::Mailbox;
 use crate::console;
 use crate::program::{self, Ending};
 use crate::sorted_map::SortedMap;
+use crate::sys::thread;
 use crate::wire;
 
 mod options;
@@ -237,7 +238,7 @@ impl Search {
             answers.put((index, addresses));
             let _ = waker.wake();
         };
-        background::start(Box::new(ask))
+        thread::start(Box::new(ask))
     }
 
     fn name(&self, index: usize) -> String {

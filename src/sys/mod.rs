@@ -11,6 +11,8 @@ use std::io;
 
 pub mod dir;
 pub mod file;
+#[cfg(any(silent_panics, test))]
+mod lean;
 pub mod leash;
 pub mod lock;
 #[cfg(feature = "zeroconf")]
@@ -21,6 +23,7 @@ pub mod socket;
 pub mod splice;
 pub mod start;
 pub mod terminal;
+pub mod thread;
 pub mod user;
 pub mod watch;
 
