@@ -90,7 +90,7 @@ pub fn acquire(directory: &Path, candidates: &[Slots], blocked: impl FnOnce()) -
 /// Jobs that can use the same slots wait in the same queue, in whatever order their lists name them.
 fn queue_place(candidates: &[Slots]) -> u32 {
     let mut sorted: Vec<&Slots> = candidates.iter().collect();
-    sorted.sort_by_key(|slots| (&slots.lock_name, slots.count));
+    sorted.sort_unstable_by_key(|slots| (&slots.lock_name, slots.count));
     let mut hasher = DefaultHasher::new();
     sorted.hash(&mut hasher);
     hasher.finish() as u32

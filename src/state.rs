@@ -210,7 +210,7 @@ pub fn read_all(directory: &Path, mut complain: impl FnMut(String)) -> io::Resul
             Err(reason) => complain(format!("{}: {reason}", path.display())),
         }
     }
-    records.sort_by(|a, b| (&a.host, a.slot).cmp(&(&b.host, b.slot)));
+    records.sort_unstable_by(|a, b| (&a.host, a.slot, a.pid).cmp(&(&b.host, b.slot, b.pid)));
     Ok(records)
 }
 

@@ -258,7 +258,7 @@ fn lines(words: &[u8]) -> Vec<String> {
     String::from_utf8_lossy(words)
         .lines()
         .map(|line| line.trim().chars().filter(|c| !c.is_control()).collect::<String>())
-        .filter(|line| line.contains(char::is_alphanumeric))
+        .filter(|line| line.contains(|c: char| c.is_ascii_alphanumeric() || !c.is_ascii()))
         .filter(|line| !line.contains("already exists, disabling multiplexing"))
         .filter(|line| !line.starts_with("mux_client_request_session: session request failed"))
         .collect()

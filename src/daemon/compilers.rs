@@ -233,7 +233,7 @@ impl Compilers {
         names.extend(
             in_path.filter(|name| self.patterns.iter().any(|it| matches(it.as_bytes(), name.as_bytes()))),
         );
-        names.sort();
+        names.sort_unstable();
         names.dedup();
         names.retain(|name| !self.toolchains_lack(name));
         names

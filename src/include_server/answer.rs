@@ -131,7 +131,7 @@ impl Gathered<'_> {
         let mut directories: Vec<&Path> =
             closure.directories.iter().map(PathBuf::as_path).filter(|path| !is_system(path)).collect();
         // Deepest first: those above need no placeholder of their own.
-        directories.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
+        directories.sort_unstable_by_key(|path| (std::cmp::Reverse(path.components().count()), *path));
         let mut made: HashSet<PathBuf> = HashSet::new();
         for path in self.needed.iter().map(|needed| &needed.path) {
             add_parents(path, &mut made);

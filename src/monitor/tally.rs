@@ -98,7 +98,7 @@ impl Tally {
     pub fn records(&self) -> Vec<&Record> {
         let running = self.jobs.values().map(|job| &job.record).filter(|record| record.phase != Phase::Done);
         let mut records: Vec<&Record> = running.collect();
-        records.sort_by_key(|record| (&record.host, record.slot, record.pid));
+        records.sort_unstable_by_key(|record| (&record.host, record.slot, record.pid));
         records
     }
 

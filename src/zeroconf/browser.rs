@@ -154,7 +154,7 @@ impl Speaker for Browser {
             _ => 2,
         };
         let mut records: Vec<Record> = message.answers.into_iter().chain(message.additionals).collect();
-        records.sort_by_key(order);
+        records.sort_unstable_by_key(order);
         for record in records {
             if self.cache.is_wanted(&record) {
                 self.cache.learn(record, now);

@@ -90,7 +90,7 @@ impl Cache {
             _ => None,
         })?;
         let mut addresses: Vec<IpAddr> = self.of(target).filter_map(address).collect();
-        addresses.sort_by_key(|address| (preference(address), *address));
+        addresses.sort_unstable_by_key(|address| (preference(address), *address));
         (!addresses.is_empty()).then(|| Server {
             name: instance.first_label(),
             addresses,

@@ -116,7 +116,7 @@ pub fn merge(on_link: &[(u32, Vec<super::Server>)], own: &[IpAddr]) -> Vec<Found
             }
         }
     }
-    found.sort_by_key(|(_, address)| *address);
+    found.sort_unstable_by_key(|(_, address)| *address);
     found.into_iter().map(|(server, _)| server).collect()
 }
 

@@ -75,6 +75,6 @@ impl Service {
 pub fn claims<'a>(records: impl Iterator<Item = &'a Record>, name: &Name) -> Vec<(u16, Vec<u8>)> {
     let mut claims: Vec<_> =
         records.filter(|it| it.name == *name).map(|it| (it.data.kind(), it.data.bytes())).collect();
-    claims.sort();
+    claims.sort_unstable();
     claims
 }

@@ -126,7 +126,7 @@ impl Stats {
     /// The jobs whose compilers run, the oldest first, as a JSON array of objects.
     pub fn jobs(&self, now: Instant) -> String {
         let mut running: Vec<&Started> = self.jobs.values().filter(|started| started.runs).collect();
-        running.sort_by_key(|started| started.since);
+        running.sort_unstable_by_key(|started| started.since);
         let mut page = "[".to_owned();
         for (at, Started { job, since, .. }) in running.into_iter().enumerate() {
             let client = SocketAddr::new(job.client.ip().to_canonical(), job.client.port());
