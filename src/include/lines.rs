@@ -70,6 +70,7 @@ impl<'a> Lines<'a> {
         }
     }
 
+    #[inline(always)] // A call would take longer, even where size counts.
     fn byte(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
