@@ -1,7 +1,6 @@
 //! What only the compiler knows, asked of the compiler: its predefined macros, its search path, its lexical
 //! habits, and the answers of `__has_builtin` and its kin.
 
-use std::collections::HashMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -12,6 +11,7 @@ use std::path::PathBuf;
 use super::lines::Dialect;
 use super::symbol::{Symbol, Symbols, known};
 use super::token::Token;
+use crate::sorted_map::SortedMap;
 
 use crate::sys::file::{contains, in_memory};
 use crate::sys::process::{self, Command, WaitStatus};
@@ -201,7 +201,7 @@ pub fn answers(
     words: &[OsString],
     questions: &[(Symbol, Vec<Token>)],
     symbols: &Symbols,
-) -> Result<HashMap<Question, Option<i64>>, String> {
+) -> Result<SortedMap<Question, Option<i64>>, String> {
     let mut probe = Vec::new();
     for (at, (name, argument)) in questions.iter().enumerate() {
         let mut call = symbols.spelling(*name).to_vec();
@@ -230,13 +230,17 @@ pub fn answers(
         Err(_) if questions.len() > 1 => {
             let (first, second) = questions.split_at(questions.len() / 2);
             let mut all = answers(subject, words, first, symbols)?;
-            all.extend(answers(subject, words, second, symbols)?);
+            for (question, value) in answers(subject, words, second, symbols)? {
+                all.insert(question, value);
+            }
             return Ok(all);
         }
         Err(_) => (Vec::new(), Vec::new()),
     };
-    let mut found: HashMap<Question, Option<i64>> =
-        questions.iter().map(|question| (key(question.0, &question.1), None)).collect();
+    let mut found = SortedMap::new();
+    for (name, argument) in questions {
+        found.insert(key(*name, argument), None);
+    }
     for line in String::from_utf8_lossy(&out).lines() {
         let mut parts = line.split_whitespace();
         if parts.next() != Some(MARK) {

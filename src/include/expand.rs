@@ -1,8 +1,6 @@
 //! Macro expansion, token by token, as compilers do it: a stack of what is still to be read, on which a macro
 //! is disabled while its own expansion is being read.
 
-use std::collections::HashMap;
-
 use super::ask::Question;
 use super::hash::Set;
 use super::lex;
@@ -10,6 +8,7 @@ use super::pool::{Macro, MacroRef, Parameters, Pool};
 use super::symbol::{Symbol, Symbols, known};
 use super::table::{State, Table};
 use super::token::{Kind, Token};
+use crate::sorted_map::SortedMap;
 
 /// Why an expansion cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,11 +65,11 @@ pub struct Surroundings<'a> {
     /// Spellings.
     pub symbols: &'a mut Symbols,
     /// For macros that may be several: which one they are taken for.
-    pub choices: &'a HashMap<Symbol, State>,
+    pub choices: &'a SortedMap<Symbol, State>,
     /// What the compiler has answered.
-    pub answers: &'a HashMap<Question, Option<i64>>,
+    pub answers: &'a SortedMap<Question, Option<i64>>,
     /// What `__has_include` and its kin say here.
-    pub includes: &'a HashMap<(Symbol, Vec<u8>), i64>,
+    pub includes: &'a SortedMap<(Symbol, Vec<u8>), i64>,
     /// `__FILE__`, as the compiler names it.
     pub file: &'a [u8],
     /// `__BASE_FILE__`.

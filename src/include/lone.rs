@@ -1,8 +1,6 @@
 //! The lexer, the expander and the evaluator by themselves, on text that is no file: for fuzz targets and for
 //! tests beside a compiler, without a disk or a compiler of their own.
 
-use std::collections::HashMap;
-
 use super::directive::{Condition, Directive, Lexed};
 use super::expand::{Expander, Reads, Surroundings};
 use super::expression::{Truth, evaluate};
@@ -14,6 +12,7 @@ use super::table::{State, Table};
 use super::token::Token;
 use super::verdict::{Verdicts, is_defined};
 use super::{lex as tokens, store::Store};
+use crate::sorted_map::SortedMap;
 
 /// What became of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,9 +91,9 @@ impl Lone {
             table: &self.table,
             pool: &self.store.pool,
             symbols: &mut self.symbols,
-            choices: &HashMap::new(),
-            answers: &HashMap::new(),
-            includes: &HashMap::new(),
+            choices: &SortedMap::new(),
+            answers: &SortedMap::new(),
+            includes: &SortedMap::new(),
             file: b"",
             base_file: b"",
             depth: 0,

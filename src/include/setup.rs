@@ -1,7 +1,6 @@
 //! What the compiler says of itself in one situation (its flags, language, directories and environment), asked
 //! once for as long as the compiler and the directories stay what they are.
 
-use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +19,7 @@ use super::table::State;
 use super::token::Token;
 use super::unit::Resolutions;
 use super::verdict::Verdicts;
+use crate::sorted_map::SortedMap;
 
 /// A file of an answer, and what it was made of: most answers have the same.
 pub struct Listed {
@@ -65,7 +65,7 @@ pub struct Setup {
     /// clang, which names files by inode and looks for the next ones in its own way.
     pub clang: bool,
     /// Answers so far.
-    pub answers: HashMap<Question, Option<i64>>,
+    pub answers: SortedMap<Question, Option<i64>>,
     /// What conditions came out as so far.
     pub verdicts: Verdicts,
     compiler: Seen,
@@ -107,7 +107,7 @@ impl Setup {
             preincluded,
             cplusplus: defines(known::CPLUSPLUS),
             clang: defines(known::CLANG_MACRO),
-            answers: HashMap::new(),
+            answers: SortedMap::new(),
             verdicts: Verdicts::default(),
             compiler,
             checked,
@@ -179,15 +179,18 @@ impl Setup {
     ) -> Result<(), String> {
         let mut wanted = vec![(name, argument.to_vec())];
         let asks = |name: Symbol| self.builtins.contains(&name);
-        let mut known: HashSet<Question> = HashSet::from([ask::key(name, argument)]);
+        let mut known = SortedMap::new();
+        known.insert(ask::key(name, argument), ());
         for (name, argument) in store.questions().filter(|(name, _)| asks(*name)) {
             let argument = store.pool.tokens(argument);
             let key = ask::key(name, argument);
-            if !self.answers.contains_key(&key) && known.insert(key) {
+            if !self.answers.contains_key(&key) && known.insert(key, ()).is_none() {
                 wanted.push((name, argument.to_vec()));
             }
         }
-        self.answers.extend(ask::answers(&self.subject, &self.settings, &wanted, symbols)?);
+        for (question, value) in ask::answers(&self.subject, &self.settings, &wanted, symbols)? {
+            self.answers.insert(question, value);
+        }
         Ok(())
     }
 

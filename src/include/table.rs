@@ -1,10 +1,9 @@
 //! What is known of each macro at a point of a unit.
 
-use std::collections::HashMap;
-
 use super::hash::Set;
 use super::pool::MacroRef;
 use super::symbol::{Symbol, known};
+use crate::sorted_map::SortedMap;
 
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,10 +49,10 @@ pub struct Table {
     unit: u32,
     /// By symbol, packed; entries of other units are as good as none.
     entries: Vec<(u32, u32)>,
-    candidates: HashMap<Symbol, Vec<State>>,
+    candidates: SortedMap<Symbol, Vec<State>>,
     /// Names of which nothing will be known any more.
     lost: Set<Symbol>,
-    pushed: HashMap<Symbol, Vec<(State, Vec<State>)>>,
+    pushed: SortedMap<Symbol, Vec<(State, Vec<State>)>>,
 }
 
 impl Table {
@@ -98,7 +97,7 @@ impl Table {
                 self.candidates.insert(name, vec![old]);
             }
         }
-        let candidates = self.candidates.entry(name).or_default();
+        let candidates = self.candidates.get_or_insert_with(name, Vec::new);
         if !candidates.contains(&state) {
             candidates.push(state);
         }
@@ -122,7 +121,7 @@ impl Table {
             return self.lose(name);
         }
         let saved = (self.state(name), self.candidates(name).to_vec());
-        self.pushed.entry(name).or_default().push(saved);
+        self.pushed.get_or_insert_with(name, Vec::new).push(saved);
     }
 
     /// `pop_macro`.

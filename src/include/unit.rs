@@ -1,6 +1,5 @@
 //! One unit: runs the directives of its files and gathers what they need.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::directive::{Directive, How, Lexed};
@@ -13,6 +12,7 @@ use super::setup::Setup;
 use super::store::{FileId, Store};
 use super::symbol::{Symbol, Symbols, known};
 use super::table::{State, Table};
+use crate::sorted_map::SortedMap;
 
 mod condition;
 mod search;
@@ -123,7 +123,7 @@ pub struct Run<'e> {
     /// Where the search at work found nothing.
     passed: Vec<Dependency>,
     /// What `__has_include` and its kin say in the condition at work.
-    includes: HashMap<(Symbol, Vec<u8>), i64>,
+    includes: SortedMap<(Symbol, Vec<u8>), i64>,
     reads: Reads,
     /// The conditionals that are open, in all files at work.
     open: Vec<Conditional>,
@@ -163,7 +163,7 @@ impl<'e> Run<'e> {
             nodes_by_identity: Map::with_capacity_and_hasher(USUAL_FILES, Default::default()),
             contents: Map::default(),
             passed: Vec::new(),
-            includes: HashMap::new(),
+            includes: SortedMap::new(),
             reads: Reads::default(),
             open: Vec::new(),
             retargeted: None,

@@ -1,7 +1,5 @@
 //! Conditions and computed names: what they come out as in every world that is possible.
 
-use std::collections::HashMap;
-
 use super::super::directive::{Condition, How};
 use super::super::expand::{Expander, Stop, Surroundings};
 use super::super::expression::{Truth, evaluate, header_name};
@@ -10,6 +8,7 @@ use super::super::symbol::{Symbol, known};
 use super::super::table::State;
 use super::super::verdict::is_defined;
 use super::{Frame, Result, Run, Shared};
+use crate::sorted_map::SortedMap;
 
 /// Ways to read one line when it is not known which of several definitions macros have.
 const MAX_WORLDS: usize = 64;
@@ -20,7 +19,7 @@ impl Run<'_> {
     /// The header names that an `#include` of macros can mean.
     pub(super) fn computed(&mut self, list: ListId, frame: Frame) -> Result<Vec<Vec<u8>>> {
         let mut names: Vec<Vec<u8>> = Vec::new();
-        let mut worlds = vec![HashMap::new()];
+        let mut worlds = vec![SortedMap::new()];
         let mut tried = 0;
         while let Some(choices) = worlds.pop() {
             tried += 1;
@@ -43,7 +42,12 @@ impl Run<'_> {
         Ok(names)
     }
 
-    fn fork(&self, choices: &HashMap<Symbol, State>, name: Symbol, worlds: &mut Vec<HashMap<Symbol, State>>) {
+    fn fork(
+        &self,
+        choices: &SortedMap<Symbol, State>,
+        name: Symbol,
+        worlds: &mut Vec<SortedMap<Symbol, State>>,
+    ) {
         for &candidate in self.shared.table.candidates(name) {
             let mut choices = choices.clone();
             choices.insert(name, candidate);
@@ -54,7 +58,7 @@ impl Run<'_> {
     fn with_expander<T>(
         &mut self,
         list: ListId,
-        choices: &HashMap<Symbol, State>,
+        choices: &SortedMap<Symbol, State>,
         frame: Frame,
         job: impl FnOnce(&mut Expander, bool) -> std::result::Result<T, Stop>,
     ) -> std::result::Result<T, Stop> {
@@ -90,7 +94,7 @@ impl Run<'_> {
         }
         self.includes.clear();
         // Nearly always nothing is in doubt.
-        if let Ok(truth) = self.with_expander(list, &HashMap::new(), frame, evaluate) {
+        if let Ok(truth) = self.with_expander(list, &SortedMap::new(), frame, evaluate) {
             self.setup.verdicts.note(list, truth, &self.reads);
             return Ok(truth);
         }
@@ -100,7 +104,7 @@ impl Run<'_> {
     /// The same for one that has to be tried with the possible values of macros, or needs something found out.
     fn possible_truth(&mut self, condition: ListId, frame: Frame) -> Result<Truth> {
         let mut all: Option<Truth> = None;
-        let mut worlds = vec![HashMap::new()];
+        let mut worlds = vec![SortedMap::new()];
         let mut tried = 0;
         while let Some(choices) = worlds.pop() {
             tried += 1;
