@@ -16,6 +16,7 @@ machine=${1-}
 }
 target=
 flags=
+small=
 most=
 . "./cross/$machine.conf"
 
@@ -47,7 +48,7 @@ case $toolchain in
         # file, and so are the texts of panics: sys/start.rs says what stands in for them.
         env PATH="$venv/bin:/usr/bin:/bin" RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
             CARGO_ZIGBUILD_PYTHON_PATH="$venv/bin/python" CARGO_PROFILE_RELEASE_PANIC=immediate-abort \
-            RUSTFLAGS="$flags -C link-self-contained=no -C force-unwind-tables=no --cfg silent_panics" \
+            RUSTFLAGS="$flags -C link-self-contained=no -C force-unwind-tables=no --cfg silent_panics $small" \
             cargo-zigbuild zigbuild -Zpanic-immediate-abort -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size \
             --release --locked --target "$target" --target-dir "$directory/build"
         ;;
