@@ -9,7 +9,8 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
-use crate::sys::file::{Mapping, find_byte};
+use crate::sys::file::Mapping;
+use crate::sys::search::find_pair;
 
 /// What a stock include server calls the empty file whose only purpose is its directory (reference `pump.md`
 /// section 2).
@@ -78,11 +79,10 @@ impl Store {
 /// Whether an asm statement in `text` may read a file (`.incbin`, `.include`), which nobody but the compiler could find. A
 /// directive in a string that is none of asm costs no more than the distribution of one file.
 pub fn reads_files(text: &[u8]) -> bool {
-    let mut at = 0;
     let mut comments = Comments { text, at: 0, inside: Inside::Code };
-    // Points are rare and quickly found; this reads every byte of every source.
-    while let Some(point) = find_byte(&text[at..], b'.') {
-        let place = at + point;
+    let mut at = 0;
+    while let Some(found) = find_pair(&text[at..], *b".i") {
+        let place = at + found;
         let (before, after) = (&text[..place], &text[place + 1..]);
         at = place + 1;
         let word = [&b"incbin"[..], b"include"].iter().find_map(|word| after.strip_prefix(*word));

@@ -18,6 +18,7 @@ pub mod lock;
 #[cfg(feature = "zeroconf")]
 pub mod multicast;
 pub mod process;
+pub mod search;
 pub mod signal;
 pub mod socket;
 pub mod splice;
