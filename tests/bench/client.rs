@@ -4,6 +4,12 @@
 //! preprocessor; for others, and for local compiles, it is gcc, whose time is not counted in the client's.
 //! Clients run one after the other, as under `make -j1`: processor time from the kernel's account of the ended
 //! process, and time from its start to its end.
+//!
+//! The static binary, which is what users get, has columns of its own where `sh cross/build.sh MACHINE` has made one
+//! for this machine; build it anew after a change.
+//!
+//! `cargo bench --bench client -- "10 MB" plain` measures only the cells whose first columns contain these; `start` and
+//! `local` are the names of the others.
 
 // The table is for people; a closed pipe may end it.
 #![allow(clippy::disallowed_macros)]
@@ -22,29 +28,43 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clients::{InstantServer, run};
-use distcc::wire::Version;
 use rig::{Payload, VERSIONS, goal, median};
-use util::{Kind, Workspace};
+use util::Workspace;
 
-/// Ours and stock's take turns within each.
+/// An odd number, so that a median is a measurement.
 const ROUNDS: usize = 5;
-/// How long each cell is measured on each side in each round.
-const SLICE: Duration = Duration::from_millis(1000);
-const KINDS: [Kind; 2] = [Kind::Ours, Kind::Stock];
+/// How long each cell is measured in each round. All sides take turns, job by job.
+const SLICE: Duration = Duration::from_millis(2000);
 
-/// Seconds per job.
+/// A client to be measured.
+struct Side {
+    name: &'static str,
+    program: PathBuf,
+}
+
+/// Seconds per job or call.
 #[derive(Debug, Clone, Copy)]
 struct Slice {
     cpu: f64,
     wall: f64,
 }
 
+/// What is measured, and what came of it.
 struct Cell {
     name: String,
-    version: usize,
-    payload: usize,
-    source: &'static str,
-    rounds: Vec<[Slice; 2]>,
+    work: Work,
+    /// What the ratio of processor times may be.
+    most: f64,
+    /// By round and side.
+    rounds: Vec<Vec<Slice>>,
+}
+
+#[derive(Clone, Copy)]
+enum Work {
+    /// A job on the server.
+    Job { payload: usize, version: usize, source: &'static str },
+    /// What it does without one.
+    Alone(&'static [&'static str]),
 }
 
 fn main() {
@@ -53,121 +73,142 @@ fn main() {
         return;
     }
     let begun = Instant::now();
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let workspace = Workspace::new("bench-client");
     let payloads = rig::payloads(&workspace);
     rig::print_machine();
+    let sides = sides(&workspace);
     let server = InstantServer::start();
-    let mut cells = Vec::new();
-    for (at, source) in [(0, "job.i"), (1, "job.i"), (2, "job.i"), (1, "job.c")] {
-        for (version, (_, form)) in VERSIONS.iter().enumerate() {
-            let name = format!("{:5}  {source}  {form:5}", payloads[at].name);
-            cells.push(Cell { name, version, payload: at, source, rounds: Vec::new() });
-        }
-    }
-    let (mut starts, mut locals) = (Vec::new(), Vec::new());
+    let mut cells = cells(&payloads);
+    cells.retain(|cell| wanted.iter().all(|part| cell.name.contains(part)));
     for _ in 0..ROUNDS {
-        starts.push(KINDS.map(|kind| alone(&workspace, kind, &["--version"])));
-        locals.push(KINDS.map(|kind| alone(&workspace, kind, &["gcc", "-E", "job.c", "-o", "job.i"])));
         for cell in &mut cells {
-            let payload = &payloads[cell.payload];
-            let version = VERSIONS[cell.version].0;
-            fs::write(workspace.work().join(cell.source), &payload.source).unwrap();
-            server.answer(version, &payload.object);
-            let slices = KINDS.map(|kind| slice(&workspace, &server, kind, version, cell, payload));
+            let slices = slices(&workspace, &server, &sides, cell.work, &payloads);
             cell.rounds.push(slices);
         }
     }
-    report(&cells);
-    println!("\n                       client ms per call");
-    println!("                         ours   stock  ratio");
-    for (name, rounds, most) in [("start and --version", &starts, 0.4), ("local compile", &locals, 0.25)] {
-        let of = |side: usize| median(rounds.iter().map(|round| round[side])) * 1e3;
-        let ratio = median(rounds.iter().map(|round| round[0] / round[1]));
-        println!("{name:22} {:7.2} {:7.2} {ratio:6.2}", of(0), of(1));
-        goal(&format!("{name} at most {most:.2} of stock's"), ratio <= most, &format!("{ratio:.2}"));
-    }
+    report(&sides, &cells);
     println!("\n{:.0} s", begun.elapsed().as_secs_f64());
 }
 
-fn report(cells: &[Cell]) {
-    println!("                       client ms per job          ms from start to end");
-    println!("payload source form      ours   stock  ratio        ours   stock  ratio");
-    let (mut dear, mut slow) = (Vec::new(), Vec::new());
-    for cell in cells {
-        let of = |side: usize, value: fn(&Slice) -> f64| {
-            median(cell.rounds.iter().map(|it| value(&it[side]))) * 1e3
-        };
-        let ratio =
-            |value: fn(&Slice) -> f64| median(cell.rounds.iter().map(|it| value(&it[0]) / value(&it[1])));
-        let (cpu, wall) = (ratio(|it| it.cpu), ratio(|it| it.wall));
-        println!(
-            "{}   {:7.2} {:7.2} {cpu:6.2}     {:7.2} {:7.2} {wall:6.2}",
-            cell.name,
-            of(0, |it| it.cpu),
-            of(1, |it| it.cpu),
-            of(0, |it| it.wall),
-            of(1, |it| it.wall),
-        );
-        let name = |value: f64| {
-            let words: Vec<&str> = cell.name.split_whitespace().collect();
-            format!("{}: {value:.2}", words.join(" "))
-        };
-        if cpu > 0.4 {
-            dear.push(name(cpu));
-        }
-        if wall > 0.6 {
-            slow.push(name(wall));
+/// Ours in each form that is here, and last what they are held against.
+fn sides(workspace: &Workspace) -> Vec<Side> {
+    let mut sides = vec![Side { name: "ours", program: workspace.path("bin/distcc") }];
+    let target = option_env!("CARGO_TARGET_DIR").unwrap_or("target");
+    let program = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(target)
+        .join("dist")
+        .join(std::env::consts::ARCH)
+        .join("distcc");
+    if program.exists() {
+        sides.push(Side { name: "static", program });
+    }
+    sides.push(Side { name: "stock", program: "/usr/bin/distcc".into() });
+    sides
+}
+
+fn cells(payloads: &[Payload]) -> Vec<Cell> {
+    let cell = |name: String, work, most| Cell { name, work, most, rounds: Vec::new() };
+    let mut cells = Vec::new();
+    for (payload, source) in [(0, "job.i"), (1, "job.i"), (2, "job.i"), (1, "job.c")] {
+        for (version, (_, form)) in VERSIONS.iter().enumerate() {
+            let name = format!("{:5} {source} {form}", payloads[payload].name);
+            cells.push(cell(name, Work::Job { payload, version, source }, 0.4));
         }
     }
-    println!();
-    let cells_of = |list: &[String]| if list.is_empty() { "all".to_owned() } else { list.join(", ") };
-    goal("client time per job at most 0.40 of stock's", dear.is_empty(), &cells_of(&dear));
-    goal("time from start to end at most 0.60 of stock's", slow.is_empty(), &cells_of(&slow));
+    cells.push(cell("start, --version".to_owned(), Work::Alone(&["--version"]), 0.4));
+    cells.push(cell("local compile".to_owned(), Work::Alone(&["gcc", "-E", "job.c", "-o", "job.i"]), 0.25));
+    cells
 }
 
-/// What a client takes that talks to nobody, in seconds, without what it starts.
-fn alone(workspace: &Workspace, kind: Kind, words: &[&str]) -> f64 {
-    fs::write(workspace.work().join("job.c"), "int i;\n").unwrap();
-    let mut client = client(workspace, &program(workspace, kind), "127.0.0.1:1");
-    client.args(words).stdout(Stdio::null());
-    let (begun, mut cpu, mut calls) = (Instant::now(), 0.0, 0.0);
-    while begun.elapsed() < SLICE {
-        cpu += run(&mut client, true);
-        calls += 1.0;
-    }
-    cpu / calls
-}
-
-fn program(workspace: &Workspace, kind: Kind) -> PathBuf {
-    match kind {
-        Kind::Ours => workspace.path("bin/distcc"),
-        Kind::Stock => "/usr/bin/distcc".into(),
-    }
-}
-
-/// Runs clients one after the other.
-fn slice(
+/// Measures one cell on all sides.
+fn slices(
     workspace: &Workspace,
     server: &InstantServer,
-    kind: Kind,
-    version: Version,
-    cell: &Cell,
-    payload: &Payload,
-) -> Slice {
-    let program = program(workspace, kind);
-    let object = workspace.work().join("job.o");
-    let _ = fs::remove_file(&object);
-    let host = format!("127.0.0.1:{}/4{}", server.port, if version.compressed() { ",lzo" } else { "" });
-    let mut client = client(workspace, &program, &host);
-    client.args(["gcc", "-c", cell.source, "-o", "job.o"]);
-    let (begun, mut cpu, mut jobs) = (Instant::now(), 0.0, 0.0);
+    sides: &[Side],
+    work: Work,
+    payloads: &[Payload],
+) -> Vec<Slice> {
+    let (object, mut host) = (workspace.work().join("job.o"), "127.0.0.1:1".to_owned());
+    let mut words = vec!["gcc", "-c", "", "-o", "job.o"];
+    let mut expected = None;
+    match work {
+        Work::Job { payload, version, source } => {
+            let (payload, version) = (&payloads[payload], VERSIONS[version].0);
+            fs::write(workspace.work().join(source), &payload.source).unwrap();
+            server.answer(version, &payload.object);
+            host = format!("127.0.0.1:{}/4{}", server.port, if version.compressed() { ",lzo" } else { "" });
+            words[2] = source;
+            expected = Some(&payload.object);
+        }
+        Work::Alone(own) => {
+            fs::write(workspace.work().join("job.c"), "int i;\n").unwrap();
+            words = own.to_vec();
+        }
+    }
+    let mut clients: Vec<Command> =
+        sides.iter().map(|side| client(workspace, &side.program, &host)).collect();
+    for client in &mut clients {
+        client.args(&words).stdout(Stdio::null());
+    }
+    let mut sums = vec![Slice { cpu: 0.0, wall: 0.0 }; sides.len()];
+    let (begun, mut jobs) = (Instant::now(), 0.0);
     while begun.elapsed() < SLICE {
-        cpu += run(&mut client, true);
+        for (at, client) in clients.iter_mut().enumerate() {
+            // Whoever comes first finds nothing.
+            let is_checked = jobs == 0.0 && expected.is_some();
+            if is_checked {
+                let _ = fs::remove_file(&object);
+            }
+            let begun = Instant::now();
+            sums[at].cpu += run(client, true);
+            sums[at].wall += begun.elapsed().as_secs_f64();
+            if is_checked {
+                assert!(
+                    fs::read(&object).ok().as_ref() == expected,
+                    "the object of {} is a different one",
+                    sides[at].name
+                );
+            }
+        }
         jobs += 1.0;
     }
-    let wall = begun.elapsed().as_secs_f64();
-    assert!(fs::read(&object).unwrap() == payload.object, "the object of {kind:?} is a different one");
-    Slice { cpu: cpu / jobs, wall: wall / jobs }
+    sums.iter().map(|sum| Slice { cpu: sum.cpu / jobs, wall: sum.wall / jobs }).collect()
+}
+
+/// Shows the table and holds it against the goals, which are about what users run.
+fn report(sides: &[Side], cells: &[Cell]) {
+    let stock = sides.len() - 1;
+    let per_side: usize = 8 * sides.len() + 7 * stock;
+    println!("{:20}{:^per_side$}   {:^per_side$}", "", "client ms", "ms from start to end");
+    let names: String = sides.iter().map(|side| format!("{:>8}", side.name)).collect();
+    let ratios: String = sides[..stock].iter().map(|side| format!("{:>7}", side.name)).collect();
+    println!("{:20}{names}{ratios}   {names}{ratios}", "");
+    let (mut dear, mut slow) = (Vec::new(), Vec::new());
+    for cell in cells {
+        let mut line = format!("{:20}", cell.name);
+        let values: [fn(&Slice) -> f64; 2] = [|it| it.cpu, |it| it.wall];
+        for (value, (most, missed)) in values.into_iter().zip([(cell.most, &mut dear), (0.6, &mut slow)]) {
+            for side in 0..sides.len() {
+                line += &format!("{:8.2}", median(cell.rounds.iter().map(|it| value(&it[side]))) * 1e3);
+            }
+            let mut ratio = f64::NAN;
+            for side in 0..stock {
+                ratio = median(cell.rounds.iter().map(|it| value(&it[side]) / value(&it[stock])));
+                line += &format!("{ratio:7.2}");
+            }
+            if ratio > most {
+                missed.push(format!("{}: {ratio:.2}", cell.name));
+            }
+            line += "   ";
+        }
+        println!("{}", line.trim_end());
+    }
+    let user = sides[stock - 1].name;
+    println!("\nThe last of ours is judged: {user}");
+    let cells_of = |list: &[String]| if list.is_empty() { "all".to_owned() } else { list.join(", ") };
+    goal("client time at most 0.40 of stock's, of a local compile 0.25", dear.is_empty(), &cells_of(&dear));
+    goal("time from start to end at most 0.60 of stock's", slow.is_empty(), &cells_of(&slow));
 }
 
 /// Started without a fork of this process, which is a large one.
