@@ -8,7 +8,7 @@
 //! client  daemon  include_server  pump  monitor  lsdistcc  symlinks
 //!                                                        the roles; no role knows another
 //! hostlist  zeroconf                                     servers: named, or found
-//! compiler  slots  backoff  state  scratch               tools that touch the world
+//! compiler  slots  backoff  state  scratch  output       tools that touch the world
 //! include                                                the files that a compile reads
 //! topdir  logging  console  waiting  background  program  environment  closure
 //! wire  args  hosts  exitcode  dns  sorted_map  decimal          knowledge: values in, values out
@@ -38,6 +38,7 @@ pub mod lsdistcc;
 pub mod monitor;
 pub mod multicall;
 pub mod object;
+pub mod output;
 pub mod program;
 pub mod pump;
 pub mod scratch;

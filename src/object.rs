@@ -4,7 +4,9 @@
 //! Reads bytes of strangers: every offset is checked, nothing is allocated by what a header claims. Source: the ELF
 //! gABI, chapters "ELF Header" and "Sections".
 
+use std::borrow::Cow;
 use std::fmt;
+use std::io;
 
 /// Who made an object, and for what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,17 +56,54 @@ const MACHINES: [(u16, &str); 13] = [
     (258, "LoongArch"),
 ];
 
+/// Where an object is.
+pub trait Bytes {
+    /// How many there are.
+    fn total(&self) -> io::Result<usize>;
+
+    /// Those of a range that lies within them.
+    fn read(&self, offset: usize, len: usize) -> io::Result<Cow<'_, [u8]>>;
+
+    /// Those of a range, if there are so many.
+    fn range(&self, offset: usize, len: usize) -> Option<Cow<'_, [u8]>> {
+        let is_within = offset.checked_add(len)? <= self.total().ok()?;
+        if is_within { self.read(offset, len).ok() } else { None }
+    }
+}
+
+impl Bytes for &[u8] {
+    fn total(&self) -> io::Result<usize> {
+        Ok(<[u8]>::len(self))
+    }
+
+    fn read(&self, offset: usize, len: usize) -> io::Result<Cow<'_, [u8]>> {
+        Ok(Cow::Borrowed(&self[offset..offset + len]))
+    }
+}
+
 /// More are not looked at: a compiler writes one, a source a few.
 const MAX_IDENTS: usize = 64;
 
-/// Reads an ELF object; `None` if it is none or contradicts itself.
+/// Reads an ELF object in memory; `None` if it is none or contradicts itself.
 pub fn read_elf(bytes: &[u8]) -> Option<Maker> {
-    let &[0x7f, b'E', b'L', b'F', class @ 1..=2, order @ 1..=2, ..] = bytes else { return None };
-    let elf = Elf { bytes, wide: class == 2, big: order == 2 };
-    let machine = elf.number(18, 2)? as u16;
-    let target = Some(Target { class, order, machine });
-    Some(Maker { target, idents: elf.comment().map(idents_of_section).unwrap_or_default() })
+    read_elf_in(&bytes)
 }
+
+/// The same, wherever it is.
+pub fn read_elf_in(object: &dyn Bytes) -> Option<Maker> {
+    let start = object.range(0, START)?;
+    let &[0x7f, b'E', b'L', b'F', class @ 1..=2, order @ 1..=2, ..] = &start[..] else { return None };
+    let numbers = Numbers { wide: class == 2, big: order == 2 };
+    let machine = numbers.number(&start, 18, 2)? as u16;
+    let target = Some(Target { class, order, machine });
+    Some(Maker {
+        target,
+        idents: comment(object, numbers).map_or_else(Vec::new, |it| idents_of_section(&it)),
+    })
+}
+
+/// Enough to know the machine, in bytes.
+const START: usize = 20;
 
 /// Reads assembler text as compilers write it.
 pub fn read_assembly(text: &[u8]) -> Maker {
@@ -81,61 +120,66 @@ pub fn read_assembly(text: &[u8]) -> Maker {
 /// Behind clang's `.ident` come a few lines per symbol of the address-significance table.
 const LAST_LINES: usize = 100_000;
 
-struct Elf<'a> {
-    bytes: &'a [u8],
+/// How an object writes its numbers.
+#[derive(Clone, Copy)]
+struct Numbers {
     wide: bool,
     big: bool,
 }
 
-impl<'a> Elf<'a> {
+impl Numbers {
     /// An unsigned number of `len` bytes (at most 8).
-    fn number(&self, at: usize, len: usize) -> Option<u64> {
-        let bytes = self.bytes.get(at..at.checked_add(len)?)?;
+    fn number(self, bytes: &[u8], at: usize, len: usize) -> Option<u64> {
+        let bytes = bytes.get(at..at.checked_add(len)?)?;
         let join = |number, byte: &u8| number << 8 | u64::from(*byte);
         Some(if self.big { bytes.iter().fold(0, join) } else { bytes.iter().rev().fold(0, join) })
     }
 
     /// A number as wide as the class says.
-    fn word(&self, at: usize) -> Option<usize> {
-        usize::try_from(self.number(at, if self.wide { 8 } else { 4 })?).ok()
+    fn word(self, bytes: &[u8], at: usize) -> Option<usize> {
+        usize::try_from(self.number(bytes, at, if self.wide { 8 } else { 4 })?).ok()
     }
 
-    /// The contents of `.comment`.
-    fn comment(&self) -> Option<&'a [u8]> {
-        let (table, entry_len, count, names) = match self.wide {
-            true => (self.word(40)?, self.number(58, 2)?, self.number(60, 2)?, self.number(62, 2)?),
-            false => (self.word(32)?, self.number(46, 2)?, self.number(48, 2)?, self.number(50, 2)?),
-        };
-        let entry_len = entry_len as usize;
-        if entry_len < if self.wide { 64 } else { 40 } {
-            return None;
-        }
-        let header = |index: usize| table.checked_add(index.checked_mul(entry_len)?);
-        let in_first = |field: usize| header(0)?.checked_add(field);
-        // Numbers that do not fit stand in the first header.
-        let count = match count {
-            0 => self.word(in_first(if self.wide { 32 } else { 20 })?)?,
-            count => count as usize,
-        };
-        let names = match names {
-            0xffff => self.number(in_first(if self.wide { 40 } else { 24 })?, 4)? as usize,
-            names => names as usize,
-        };
-        let names = self.section(header(names)?)?;
-        // A table longer than the file ends the search at the file's end.
-        (0..count).map_while(|index| header(index).filter(|at| *at < self.bytes.len())).find_map(|at| {
-            let name = names.get(self.number(at, 4)? as usize..)?;
-            if name.starts_with(b".comment\0") { self.section(at) } else { None }
-        })
+    /// Where the section with this header lies: offset and length.
+    fn section(self, header: &[u8]) -> Option<(usize, usize)> {
+        let [offset, len] = if self.wide { [24, 32] } else { [16, 20] };
+        Some((self.word(header, offset)?, self.word(header, len)?))
     }
+}
 
-    /// The bytes of the section with its header at `at`.
-    fn section(&self, at: usize) -> Option<&'a [u8]> {
-        let fields = if self.wide { [24, 32] } else { [16, 20] };
-        let [offset, len] = fields.map(|field| self.word(at.checked_add(field)?));
-        let offset = offset?;
-        self.bytes.get(offset..offset.checked_add(len?)?)
+/// The contents of `.comment`.
+fn comment<'a>(object: &'a dyn Bytes, numbers: Numbers) -> Option<Cow<'a, [u8]>> {
+    let Numbers { wide, .. } = numbers;
+    let head = object.range(0, if wide { 64 } else { 52 })?;
+    let half = |at| Some(numbers.number(&head, at, 2)? as usize);
+    let (table, entry_len, count, names) = match wide {
+        true => (numbers.word(&head, 40)?, half(58)?, half(60)?, half(62)?),
+        false => (numbers.word(&head, 32)?, half(46)?, half(48)?, half(50)?),
+    };
+    if entry_len < if wide { 64 } else { 40 } {
+        return None;
     }
+    let header = |index: usize| object.range(table.checked_add(index.checked_mul(entry_len)?)?, entry_len);
+    // Numbers that do not fit stand in the first header.
+    let count = match count {
+        0 => numbers.word(&header(0)?, if wide { 32 } else { 20 })?,
+        count => count,
+    };
+    let names = match names {
+        0xffff => numbers.number(&header(0)?, if wide { 40 } else { 24 }, 4)? as usize,
+        names => names,
+    };
+    let (offset, len) = numbers.section(&header(names)?)?;
+    let names = object.range(offset, len)?;
+    // A table longer than the file ends the search at the file's end.
+    let len = count.saturating_mul(entry_len).min(object.total().ok()?.checked_sub(table)?);
+    let table = object.range(table, len)?;
+    let header = table.chunks_exact(entry_len).find(|header| {
+        let name = numbers.number(header, 0, 4).and_then(|at| names.get(at as usize..));
+        name.is_some_and(|name| name.starts_with(b".comment\0"))
+    })?;
+    let (offset, len) = numbers.section(header)?;
+    object.range(offset, len)
 }
 
 fn idents_of_section(section: &[u8]) -> Vec<String> {

@@ -2,14 +2,14 @@
 //! name.
 
 use std::env;
-use std::ffi::{CStr, OsString};
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::ffi::CStr;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::sys::dir::{Dir, Entry};
-use crate::sys::file::{self, is_writable, private_directory};
+use crate::sys::file::{self, private_directory};
 
 /// Where temporary files go: `TMPDIR`, or `/tmp` if that is unset or empty.
 pub fn directory() -> PathBuf {
@@ -179,131 +179,9 @@ pub fn sweep(parent: &Path, is_left_over: impl Fn(&str) -> bool) {
     }
 }
 
-/// How a program writes its output over what is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manner {
-    /// A new file takes the name, a link's too: clang's outputs.
-    Replacing,
-    /// A new file takes the name of one that has contents; one that is empty, and what a link to nothing names, is
-    /// written: GNU as and its objects.
-    Assembler,
-    /// The same file is written, and links are followed: gcc's assembler text, dependency files.
-    InPlace,
-}
-
-/// Writes `contents` so that `target` shows all of it or is as it was: into a new file beside it, renamed when complete.
-///
-/// As when a compiler writes: the mode is fresh (0666 less the umask), a device or pipe is written to, and missing
-/// directories are an error; `manner` says what becomes of a file or link that is there. Where no file can be made beside
-/// the target, the target itself is written.
-///
-/// # Errors
-/// Also for a target that may not be written: compilers differ in what they do then, so the local one decides.
-pub fn write_output(target: &Path, contents: &[u8], manner: Manner) -> io::Result<()> {
-    let named = fs::symlink_metadata(target).ok();
-    let is_link = named.as_ref().is_some_and(Metadata::is_symlink);
-    let opened = if is_link { fs::metadata(target).ok() } else { named.clone() };
-    if let Some(metadata) = &opened {
-        if !is_writable(target) {
-            return Err(io::ErrorKind::PermissionDenied.into());
-        }
-        let kind = metadata.file_type();
-        if kind.is_char_device() || kind.is_fifo() || kind.is_block_device() || kind.is_socket() {
-            return OpenOptions::new().write(true).open(target)?.write_all(contents);
-        }
-    }
-    let in_place = match manner {
-        Manner::Replacing => false,
-        Manner::Assembler => opened.as_ref().is_none_or(|metadata| metadata.len() == 0),
-        Manner::InPlace => true,
-    };
-    if named.is_some() && in_place {
-        return write_in_place(target, contents);
-    }
-    let mut name = OsString::from(format!(".distcc_{}_", std::process::id()));
-    name.push(target.file_name().unwrap_or_default());
-    let beside = target.with_file_name(name);
-    match OpenOptions::new().write(true).create_new(true).mode(0o666).open(&beside) {
-        Ok(file) => {
-            let pending = Pending { path: &beside };
-            write_all(file, contents)?;
-            fs::rename(&beside, target)?;
-            std::mem::forget(pending);
-            Ok(())
-        }
-        Err(_) => write_in_place(target, contents),
-    }
-}
-
-/// What could not be written whole goes, unless its name is that of a link.
-fn write_in_place(target: &Path, contents: &[u8]) -> io::Result<()> {
-    let file = File::create(target)?;
-    write_all(file, contents).inspect_err(|_| {
-        if fs::symlink_metadata(target).is_ok_and(|metadata| metadata.is_file()) {
-            let _ = fs::remove_file(target);
-        }
-    })
-}
-
-fn write_all(mut file: File, contents: &[u8]) -> io::Result<()> {
-    file.write_all(contents)
-}
-
-/// Removes a file that did not get its name.
-struct Pending<'a> {
-    path: &'a Path,
-}
-
-impl Drop for Pending<'_> {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(self.path);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_output_is_replaced_whole() {
-        let dir = PrivateDir::new(&env::temp_dir(), "distcc_test_").unwrap();
-        let target = dir.path().join("a.o");
-        write_output(&target, b"one", Manner::Assembler).unwrap();
-        let link = dir.path().join("hard");
-        fs::hard_link(&target, &link).unwrap();
-        write_output(&target, b"two", Manner::Assembler).unwrap();
-        assert_eq!(fs::read(&target).unwrap(), b"two");
-        assert_eq!(fs::read(&link).unwrap(), b"one");
-        let names = fs::read_dir(dir.path()).unwrap().count();
-        assert_eq!(names, 2, "nothing else is left");
-    }
-
-    #[test]
-    fn links_are_followed_where_a_compiler_follows_them() {
-        let dir = PrivateDir::new(&env::temp_dir(), "distcc_test_").unwrap();
-        let (real, link) = (dir.path().join("real"), dir.path().join("link"));
-        std::os::unix::fs::symlink("real", &link).unwrap();
-        write_output(&link, b"through", Manner::Assembler).unwrap();
-        assert_eq!(fs::read(&real).unwrap(), b"through", "a link that led nowhere");
-        write_output(&link, b"text", Manner::InPlace).unwrap();
-        assert_eq!(fs::read(&real).unwrap(), b"text");
-        write_output(&link, b"object", Manner::Assembler).unwrap();
-        assert_eq!(fs::read(&real).unwrap(), b"text", "an object replaces the link");
-        assert!(!fs::symlink_metadata(&link).unwrap().is_symlink());
-    }
-
-    #[test]
-    fn a_device_stays_a_device() {
-        write_output(Path::new("/dev/null"), b"x", Manner::Assembler).unwrap();
-        assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
-    }
-
-    #[test]
-    fn a_missing_directory_is_an_error() {
-        let dir = PrivateDir::new(&env::temp_dir(), "distcc_test_").unwrap();
-        let error = write_output(&dir.path().join("no/such/a.o"), b"x", Manner::Assembler).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::NotFound);
-    }
 
     #[test]
     fn an_unlinked_file_has_no_name_and_can_be_read_back() {

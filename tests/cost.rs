@@ -12,7 +12,7 @@ const JOBS: [(&str, &str, usize); 6] = [
     ("--version", "", 7),
     ("gcc -c a.i -o a.o", "", 67),
     ("gcc -c a.i -o a.o", ",lzo", 67),
-    ("gcc -c a.c -o a.o", "", 83),
+    ("gcc -c a.c -o a.o", "", 88),
     ("gcc -E a.c -o a.i", "", 35),
     // However many headers there are: they go from the include server's memory to the socket.
     ("gcc -c headers.c -o a.o", ",cpp,lzo", 85),

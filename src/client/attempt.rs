@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use super::command::{CompileCommand, working_directory};
@@ -13,7 +13,8 @@ use super::exchange::{Request, exchange};
 use super::messages::{self, Messages};
 use super::preprocess::{self, Macros, Preprocessed, Running};
 use super::pump::Pump;
-use super::remote::{Connection, Failure, HostFailure, Reply};
+use super::remote::{Connection, Failure, HostFailure};
+use super::reply::{Object, Reply, Target};
 use super::source::Source;
 use super::toolchain::{self, Toolchain};
 use super::words::Described;
@@ -23,7 +24,7 @@ use crate::backoff::Backoff;
 use crate::decimal::Decimal;
 use crate::exitcode::ExitCode;
 use crate::hosts::{Host, Place};
-use crate::scratch::{self, Manner};
+use crate::scratch;
 use crate::slots::Slot;
 use crate::state::Phase;
 use crate::sys::process::WaitStatus;
@@ -218,7 +219,7 @@ impl Errand<'_> {
             }
         }
         let source = match job.already_preprocessed() {
-            true => read_source(job)?,
+            true => read_source(job, host.lzo)?,
             false => {
                 let made = self.preprocess(Macros::Expanded, host, slot, connection, desk)?;
                 Source::Made(made.map_err(|failed| Attempt::Local(Undone::Unpreprocessed(failed)))?)
@@ -306,8 +307,8 @@ fn only_here(reason: &str) -> Early {
     Attempt::Local(Undone::Quietly).into()
 }
 
-fn read_source(job: &Job) -> Result<Source, Early> {
-    match Source::given(job) {
+fn read_source(job: &Job, in_memory: bool) -> Result<Source, Early> {
+    match Source::given(job, in_memory) {
         Ok(Some(source)) => Ok(source),
         Ok(None) => Err(only_here("the preprocessed source does not name its file and directory")),
         Err(_) => Err(Attempt::Local(Undone::Quietly).into()),
@@ -319,6 +320,7 @@ struct Plain<'a> {
     source: &'a Source,
     directory: PathBuf,
     version: Version,
+    target: Option<Target>,
 }
 
 impl Request for Plain<'_> {
@@ -332,6 +334,10 @@ impl Request for Plain<'_> {
             argv.push(directives::OPTION.into());
         }
         argv
+    }
+
+    fn target(&self) -> Option<Target> {
+        self.target.clone()
     }
 
     fn send(&self, connection: &mut Connection, argv: &[Vec<u8>]) -> Result<(), Failure> {
@@ -354,7 +360,8 @@ fn send(
 ) -> Result<Reply, Early> {
     let begun = Instant::now();
     let version = if host.lzo { Version::Lzo } else { Version::Plain };
-    let request = Plain { source, directory: working_directory(), version };
+    let target = (!task.job.returns_assembly()).then(|| Target::of(task.job));
+    let request = Plain { source, directory: working_directory(), version, target };
     match exchange(&request, connection, (host, task.config), desk, toolchain) {
         Ok(reply) => {
             let (bytes, micros) = (source.len(), begun.elapsed().as_micros() as u64);
@@ -391,27 +398,31 @@ fn deliver(
     if reply.object.is_empty() {
         return Err(Attempt::HostFailed(HostFailure::NoObject).into());
     }
+    if let Object::Unwritten(e) = &reply.object {
+        return Err(unwritten(job.output(), e).into());
+    }
     desk.set_phase(Phase::Receive);
     if let Some(failure) = other_compiler(toolchain, &reply.object, desk, (job, host))? {
         return Err(Attempt::HostFailed(failure).into());
     }
     let mut is_written = false;
     if let Some(file) = job.split_file() {
-        reply.object = split::rename(&reply.object, file.as_encoded_bytes())
-            .ok_or_else(|| only_here("the server's text does not name its .dwo file as gcc's does"))?;
+        let renamed = split::rename(reply.object.bytes(), file.as_encoded_bytes());
+        let why = "the server's text does not name its .dwo file as gcc's does";
+        reply.object = Object::Read(renamed.ok_or_else(|| only_here(why))?);
         if !job.assembly_only() {
-            let said = split::assemble(command, job, &reply.object, desk)?;
+            let said = split::assemble(command, job, reply.object.bytes(), desk)?;
             reply.stderr.extend_from_slice(&said.map_err(|reason| only_here(&reason))?.stderr);
             is_written = true;
         }
     }
     if job.assembly_only() {
-        let tried = split::try_assembling(command, job, &reply.object, desk)?;
+        let tried = split::try_assembling(command, job, reply.object.bytes(), desk)?;
         tried.map_err(|reason| only_here(&reason))?;
     }
     if !is_written {
-        scratch::write_output(Path::new(job.output()), &reply.object, manner(job))
-            .map_err(|e| unwritten(job.output(), &e))?;
+        let object = std::mem::take(&mut reply.object);
+        object.deliver(&Target::of(job)).map_err(|e| unwritten(job.output(), &e))?;
     }
     Messages::new(source.messages(), reply).show();
     Ok(status)
@@ -420,7 +431,7 @@ fn deliver(
 /// Looks who made an object, and warns if that does not keep it from being taken.
 pub fn other_compiler(
     toolchain: &mut Toolchain,
-    object: &[u8],
+    object: &Object,
     desk: &mut Desk,
     (job, host): (&Job, &Host),
 ) -> Result<Option<HostFailure>, Stop> {
@@ -432,15 +443,6 @@ pub fn other_compiler(
         }
         None => None,
     })
-}
-
-/// How the local compiler would write the output.
-pub fn manner(job: &Job) -> Manner {
-    match (job.is_of_clang(), job.assembly_only()) {
-        (true, _) => Manner::Replacing,
-        (false, true) => Manner::InPlace,
-        (false, false) => Manner::Assembler,
-    }
 }
 
 /// An output that came and cannot be written.

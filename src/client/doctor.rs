@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::command::{CompileCommand, SAFEGUARD};
 use super::config;
-use super::remote::{Connection, Failure, HostFailure, Reply};
+use super::remote::{Connection, Failure, HostFailure};
+use super::reply::Reply;
 use crate::background::Mailbox;
 use crate::compiler;
 use crate::decimal::Decimal;
@@ -246,7 +247,7 @@ fn examine_server(
     let took = begun.elapsed().saturating_sub(round_trip).max(Duration::from_micros(1));
     finding.say("transfer", &format!("1 MiB in {}, compiled", Shown(took)));
 
-    compare(ident(&reply.object), local_ident, compiler, finding);
+    compare(ident(reply.object.bytes()), local_ident, compiler, finding);
     Ok(())
 }
 
@@ -287,7 +288,7 @@ fn compile(
     let argv: Vec<Vec<u8>> =
         [compiler, "-c", "hello.c", "-o", "hello.o"].iter().map(|word| word.as_bytes().to_vec()).collect();
     let sent = connection.send(version, &argv, source);
-    let reply = match (sent, connection.receive(version, || ())) {
+    let reply = match (sent, connection.receive(version, None, || ())) {
         (_, Ok(reply)) => reply,
         (Err(failure), Err(_)) | (Ok(()), Err(failure)) => return Err(failure),
     };

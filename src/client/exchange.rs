@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use super::config::Config;
 use super::desk::Desk;
-use super::remote::{Connection, Failure, HostFailure, Reply};
+use super::remote::{Connection, Failure, HostFailure};
+use super::reply::{Reply, Target};
 use super::toolchain::Toolchain;
 use super::words::Quoted;
 use crate::backoff::Blame;
@@ -21,6 +22,9 @@ pub trait Request {
 
     /// The server's command; with the machine in the compiler's name if `cross`.
     fn command(&self, toolchain: &Toolchain, cross: bool) -> Vec<OsString>;
+
+    /// Where the object goes as it arrives, if nobody has to see all of it before.
+    fn target(&self) -> Option<Target>;
 
     /// Sends `argv` and what belongs to it.
     fn send(&self, connection: &mut Connection, argv: &[Vec<u8>]) -> Result<(), Failure>;
@@ -75,7 +79,7 @@ fn once(
         return Err(interrupted.into());
     }
     desk.set_phase(Phase::Compile);
-    let received = connection.receive(request.version(), || desk.set_phase(Phase::Receive));
+    let received = connection.receive(request.version(), request.target(), || desk.set_phase(Phase::Receive));
     // When the server answered before it had read everything, the answer counts; otherwise the first thing
     // that broke.
     match (sent, received) {

@@ -48,8 +48,16 @@ impl Link {
         }
     }
 
+    /// Lets waits to read last until there are `count` bytes or the connection has ended, as long as that takes no more
+    /// than a moment: fewer and larger reads cost less.
+    pub fn gather(&mut self, count: usize) {
+        if let Link::Tcp(tcp) = self {
+            tcp.gather(count);
+        }
+    }
+
     /// Prepares for a wait of more than a moment.
-    pub fn expect_silence(&self) {
+    pub fn expect_silence(&mut self) {
         if let Link::Tcp(tcp) = self {
             tcp.expect_silence();
         }

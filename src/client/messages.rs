@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::remote::Reply;
+use super::reply::Reply;
 use crate::sys::file::{contains, find};
 
 /// What preprocessor and compiler wrote, held back until it is decided whose words the user sees.

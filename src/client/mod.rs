@@ -39,6 +39,7 @@ mod native;
 mod preprocess;
 mod pump;
 mod remote;
+mod reply;
 mod server_names;
 mod sharing;
 mod show;

@@ -11,7 +11,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::attempt::{Attempt, Task, Undone, manner, other_compiler, unwritten};
+use super::attempt::{Attempt, Task, Undone, other_compiler, unwritten};
 use super::command::{CompileCommand, working_directory};
 use super::config::Config;
 use super::desk::{Desk, LOCALHOST};
@@ -20,7 +20,8 @@ use super::exchange::{Request, exchange};
 use super::gather::Gather;
 use super::include_server::{self, Compile};
 use super::messages::Messages;
-use super::remote::{Connection, Failure, HostFailure, Reply};
+use super::remote::{Connection, Failure, HostFailure};
+use super::reply::{Object, Reply, Target};
 use super::toolchain::Toolchain;
 use super::{Stop, auto, server_names, split};
 use crate::args::{Job, printable};
@@ -30,7 +31,7 @@ use crate::environment::switch;
 use crate::exitcode::ExitCode;
 use crate::hosts::Host;
 use crate::include;
-use crate::scratch::{self, Manner};
+use crate::output::{self, Manner};
 use crate::state::Phase;
 use crate::sys::process::WaitStatus;
 use crate::topdir::TopDir;
@@ -283,6 +284,11 @@ impl Request for Sendable {
         toolchain.named(self.argv.clone(), cross)
     }
 
+    fn target(&self) -> Option<Target> {
+        // It is looked through for names.
+        None
+    }
+
     fn send(&self, connection: &mut Connection, argv: &[Vec<u8>]) -> Result<(), Failure> {
         let request = Gather::of_closure(self.directory.as_os_str().as_bytes(), argv, &self.closure);
         let request = request.map_err(HostFailure::Unsendable)?;
@@ -327,19 +333,21 @@ fn finish(
     }
     // Stock's servers put their own directory into it where a file that is named absolutely asks for its name. With
     // debug information they always do, which has to be borne.
-    if server_names::are_in(&reply.object) {
+    if server_names::are_in(reply.object.bytes()) {
         let has_debug = job.argv().iter().any(|word| word.as_bytes().starts_with(b"-g"));
         if !(*lines && has_debug) {
             return Ok(Outcome::ShowsDirectories);
         }
-        server_names::overwrite(&mut reply.object, directory.as_os_str().as_bytes());
+        if let Object::Read(bytes) = &mut reply.object {
+            server_names::overwrite(bytes, directory.as_os_str().as_bytes());
+        }
     }
     desk.set_phase(Phase::Receive);
     if let Some(failure) = other_compiler(toolchain, &reply.object, desk, (job, host))? {
         return Ok(Outcome::Ended(Attempt::HostFailed(failure)));
     }
     if job.assembly_only() {
-        if let Err(reason) = split::try_assembling(task.command, job, &reply.object, desk)? {
+        if let Err(reason) = split::try_assembling(task.command, job, reply.object.bytes(), desk)? {
             log::info!("compiling locally: {reason}");
             return Ok(Outcome::Ended(Attempt::Local(Undone::Quietly)));
         }
@@ -349,11 +357,11 @@ fn finish(
         if reply.dependencies.is_empty() {
             return Ok(Outcome::Unfit("the server sent no dependency file".to_owned()));
         }
-        if let Err(e) = scratch::write_output(Path::new(file), &reply.dependencies, Manner::InPlace) {
+        if let Err(e) = output::write(Path::new(file), &reply.dependencies, Manner::InPlace) {
             return Ok(Outcome::Ended(unwritten(file, &e)));
         }
     }
-    if let Err(e) = scratch::write_output(Path::new(job.output()), &reply.object, manner(job)) {
+    if let Err(e) = std::mem::take(&mut reply.object).deliver(&Target::of(job)) {
         return Ok(Outcome::Ended(unwritten(job.output(), &e)));
     }
     Messages::of_server(reply).show();

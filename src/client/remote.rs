@@ -7,31 +7,17 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::link::Link;
+use super::reply::{Incoming, Reply, Target};
 use crate::backoff::Blame;
 use crate::client::gather::Gather;
 use crate::exitcode::ExitCode;
 use crate::hosts::Host;
 use crate::object::Difference;
-use crate::sys::process::WaitStatus;
+use crate::sys::file::prefer_large_pages;
 use crate::waiting::{self, Interrupted, retry};
 use crate::wire::lzo::{self, Encoder};
-use crate::wire::reply::{Decoder, Event, Part};
+use crate::wire::reply::Decoder;
 use crate::wire::{self, Version, limits, probe, request};
-
-/// What a server answered.
-#[derive(Debug, Default)]
-pub struct Reply {
-    /// How the compiler ended there.
-    pub status: Option<WaitStatus>,
-    /// What it wrote to standard error.
-    pub stderr: Vec<u8>,
-    /// What it wrote to standard output.
-    pub stdout: Vec<u8>,
-    /// The object.
-    pub object: Vec<u8>,
-    /// The dependency file; empty unless the server preprocesses.
-    pub dependencies: Vec<u8>,
-}
 
 /// Why a job was not done by a host. Each blames the host, not the source.
 #[derive(Debug)]
@@ -131,9 +117,12 @@ const SHORT_WAIT: Duration = Duration::from_secs(1);
 /// until all is sent.
 const EARLY_ANSWER: usize = 1 << 20;
 
-/// Bytes that are received at a time. Most replies fit into the first, whose pages cost more than a call.
+/// Bytes that are received at a time. Most replies fit into the first, whose pages cost more than a call; large ones
+/// stay in the processor's cache until they are where they belong.
 const RECEIVED_FIRST: usize = 16 * 1024;
-const RECEIVED: usize = 64 * 1024;
+const RECEIVED: usize = 256 * 1024;
+/// From so many bytes on that are to come it pays to wait for more than the next ones.
+const WORTH_WAITING: usize = 64 * 1024;
 
 /// A connection being made, or made.
 #[derive(Debug)]
@@ -179,6 +168,7 @@ impl Connection {
         }
         let start = head.len();
         head.reserve(lzo::max_compressed_len(source.len()));
+        prefer_large_pages(head.spare_capacity_mut());
         Encoder::new().compress(source, &mut head);
         let compressed = head.len() - start;
         if compressed > limits::BODY as usize {
@@ -239,9 +229,14 @@ impl Connection {
         }
     }
 
-    /// Receives the reply. `begun` is called when its first byte is here.
-    pub fn receive(&mut self, version: Version, begun: impl FnOnce()) -> Result<Reply, Failure> {
-        let mut reply = Reply::default();
+    /// Receives the reply; an object for `target` goes there if it is large. `begun` is called when the first byte is here.
+    pub fn receive(
+        &mut self,
+        version: Version,
+        target: Option<Target>,
+        begun: impl FnOnce(),
+    ) -> Result<Reply, Failure> {
+        let mut incoming = Incoming::new(version, target);
         let mut decoder = Decoder::new(version);
         let early = std::mem::take(&mut self.early);
         let mut count = early.len();
@@ -255,7 +250,7 @@ impl Connection {
         loop {
             if count == 0 {
                 count = match self.link.read(&mut buffer) {
-                    Ok(0) if decoder.may_end_here() => return Ok(reply),
+                    Ok(0) if decoder.may_end_here() => return Ok(incoming.reply),
                     Ok(0) => return Err(self.ended(&decoder)),
                     Ok(count) => count,
                     Err(e) if e.kind() == io::ErrorKind::ConnectionReset && decoder.is_untouched() => {
@@ -273,15 +268,20 @@ impl Connection {
             }
             let mut input = &buffer[..count];
             while let Some(event) = decoder.next(&mut input).map_err(HostFailure::Protocol)? {
-                if reply.take(version, event).map_err(HostFailure::Protocol)? {
+                if incoming.take(event).map_err(HostFailure::Protocol)? {
                     self.link.end();
-                    return Ok(reply);
+                    return Ok(incoming.reply);
                 }
             }
-            if count == buffer.len() && count < RECEIVED {
-                buffer.resize(RECEIVED, 0);
-            }
             count = 0;
+            let left = decoder.left();
+            if left >= WORTH_WAITING && buffer.len() < RECEIVED {
+                buffer = vec![0; RECEIVED];
+            }
+            if buffer.len() >= RECEIVED {
+                self.link.gather(left);
+                self.wait(true, false)?;
+            }
         }
     }
 
@@ -318,45 +318,5 @@ impl Connection {
             self.link.expect_silence();
         }
         Err(self.explained(HostFailure::Silent(self.io_timeout)))
-    }
-}
-
-impl Reply {
-    /// Takes one event; true when the reply is complete.
-    fn take(&mut self, version: Version, event: Event) -> Result<bool, wire::Error> {
-        match event {
-            Event::Status(status) => self.status = Some(WaitStatus::from_raw(status)),
-            Event::PartStart(..) => {}
-            // Bodies come in order, so the one that has begun is the first that has not ended.
-            Event::Bytes(part, bytes) => self.part(part).extend_from_slice(bytes),
-            Event::PartEnd(part) if version.compressed() => {
-                let compressed = std::mem::take(self.part(part));
-                lzo::decompress(&compressed, self.part(part), limits::BODY as usize)
-                    .map_err(|error| wire::Error::Lzo { token: part.token(), error })?;
-            }
-            Event::PartEnd(_) => {}
-            Event::End => return Ok(true),
-        }
-        Ok(false)
-    }
-
-    fn part(&mut self, part: Part) -> &mut Vec<u8> {
-        match part {
-            Part::Stderr => &mut self.stderr,
-            Part::Stdout => &mut self.stdout,
-            Part::Object => &mut self.object,
-            Part::Dependencies => &mut self.dependencies,
-        }
-    }
-
-    /// A reply whose status speaks of the server itself is a refusal; its text says why.
-    pub fn refusal(&self) -> Option<HostFailure> {
-        let code = self.status?.code()?;
-        if !ExitCode::OWN.contains(&code) {
-            return None;
-        }
-        let text = String::from_utf8_lossy(&self.stderr);
-        let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("no reason given").trim();
-        Some(HostFailure::Refused(code, line.to_owned()))
     }
 }

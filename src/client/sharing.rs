@@ -15,7 +15,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::compiler::{self, Start};
-use crate::scratch::{self, Manner};
+use crate::output::{self, Manner};
+use crate::scratch;
 use crate::sys::file::{self, Contents};
 use crate::sys::process::{self, WaitStatus};
 use crate::sys::user::effective_user;
@@ -61,8 +62,7 @@ pub fn config(program: &Path, words: &[OsString]) -> Result<Option<PathBuf>, Int
         }
         false => String::new(),
     };
-    let written =
-        scratch::write_output(&path, format!("{first_line}{settings}").as_bytes(), Manner::Replacing);
+    let written = output::write(&path, format!("{first_line}{settings}").as_bytes(), Manner::Replacing);
     Ok((written.is_ok() && !settings.is_empty()).then_some(path))
 }
 

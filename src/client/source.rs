@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use super::preprocess::{Macros, Preprocessed};
 use crate::args::Job;
 use crate::closure::reads_files;
-use crate::sys::file::{Contents, contains, find_last_byte};
+use crate::sys::file::{Contents, contains, find_last_byte, prefer_large_pages};
 use crate::wire::limits;
 
 /// A text on its way to a server.
@@ -30,13 +30,13 @@ impl Source {
     ///
     /// A compiler calls a source without line markers by the name it is given, and with debug information it needs the
     /// directory as well (`# 1 "/dir//"`): on a server both would be the server's.
-    pub fn given(job: &Job) -> io::Result<Option<Source>> {
+    ///
+    /// `in_memory` for a host that wants it compressed.
+    pub fn given(job: &Job, in_memory: bool) -> io::Result<Option<Source>> {
         let file = File::open(job.input())?;
         let len = file.metadata()?.len();
-        let source = if len < SENT_FROM_FILE {
-            let mut text = vec![0; len as usize];
-            file.read_exact_at(&mut text, 0)?;
-            let (text, stderr) = (Contents::Read(text), Contents::default());
+        let source = if len < SENT_FROM_FILE || in_memory && len <= u64::from(limits::BODY) {
+            let (text, stderr) = (Contents::Read(read(&file, len)?), Contents::default());
             Source::Made(Preprocessed {
                 text,
                 file: None,
@@ -68,11 +68,7 @@ impl Source {
     pub fn bytes(&self) -> io::Result<Cow<'_, [u8]>> {
         match self {
             Source::Made(preprocessed) => Ok(Cow::Borrowed(&preprocessed.text)),
-            Source::Given(file, len) => {
-                let mut text = vec![0; *len as usize];
-                file.read_exact_at(&mut text, 0)?;
-                Ok(Cow::Owned(text))
-            }
+            Source::Given(file, len) => read(file, *len).map(Cow::Owned),
         }
     }
 
@@ -155,6 +151,15 @@ impl Source {
             }
         }
     }
+}
+
+/// The first `len` bytes.
+fn read(file: &File, len: u64) -> io::Result<Vec<u8>> {
+    let len = usize::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+    let mut text = vec![0; len];
+    prefer_large_pages(&mut text);
+    file.read_exact_at(&mut text, 0)?;
+    Ok(text)
 }
 
 /// gcc writes its directory, with two slashes at the end, as the second line marker.

@@ -11,7 +11,7 @@ use mio::net::TcpStream;
 use super::remote::{Failure, HostFailure};
 use crate::background::Mailbox;
 use crate::sys::file::{Readiness, wait_ready};
-use crate::sys::socket::keep_alive;
+use crate::sys::socket::{keep_alive, receive_at_least};
 use crate::sys::thread;
 use crate::waiting::{self, Interrupted, retry};
 
@@ -56,7 +56,14 @@ pub struct Tcp {
     /// Where to go if this address does not answer.
     others: Vec<SocketAddr>,
     deadline: Instant,
+    /// How many bytes end a wait to read.
+    gathered: usize,
+    /// It takes more than a moment until so many are there.
+    is_slow: bool,
 }
+
+/// Bytes that a wait is for: more than what most networks bring in a millisecond.
+const GATHERED: usize = 192 * 1024;
 
 impl Tcp {
     /// Starts connecting and returns at once, unless the name has to be looked up.
@@ -71,7 +78,8 @@ impl Tcp {
             match TcpStream::connect(address) {
                 Ok(stream) => {
                     let deadline = Instant::now() + CONNECT_TIMEOUT;
-                    return Ok(Tcp { stream, address, others: addresses, deadline });
+                    let others = addresses;
+                    return Ok(Tcp { stream, address, others, deadline, gathered: 1, is_slow: false });
                 }
                 Err(e) => last = HostFailure::Connect(address, e),
             }
@@ -114,9 +122,22 @@ impl Tcp {
         })
     }
 
+    /// Lets waits to read last until there are `count` bytes, or as many as make sense.
+    pub fn gather(&mut self, count: usize) {
+        let count = if self.is_slow { 1 } else { count.clamp(1, GATHERED) };
+        if count != self.gathered {
+            let _ = receive_at_least(self.stream.as_fd(), count);
+            self.gathered = count;
+        }
+    }
+
     /// A server may compile for minutes without a word; one that has lost its power is silent for longer. Without this it
     /// would be noticed at the end of the time-out.
-    pub fn expect_silence(&self) {
+    pub fn expect_silence(&mut self) {
+        if self.gathered > 1 {
+            self.is_slow = true;
+            self.gather(1);
+        }
         let _ = keep_alive(self.stream.as_fd(), KEEP_ALIVE_IDLE, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_PROBES);
     }
 }

@@ -10,6 +10,7 @@ use super::command::CompileCommand;
 use super::desk::Desk;
 use super::inquiry::{About, Inquiry};
 use super::names::Names;
+use super::reply::Object;
 use super::words::base_name;
 use crate::args::{self, Job};
 use crate::backoff::{Backoff, Blame};
@@ -119,10 +120,12 @@ impl<'a> Toolchain<'a> {
     }
 
     /// What about a returned object is not as in a local one, and whether the object is to be thrown away for it.
-    pub fn judge(&mut self, object: &[u8], desk: &mut Desk) -> Result<Option<(Difference, bool)>, Stop> {
-        let got = match self.job.returns_assembly() {
-            true => Some(object::read_assembly(object)),
-            false => object::read_elf(object),
+    pub fn judge(&mut self, object: &Object, desk: &mut Desk) -> Result<Option<(Difference, bool)>, Stop> {
+        let got = match object {
+            Object::Read(text) if self.job.returns_assembly() => Some(object::read_assembly(text)),
+            Object::Read(bytes) => object::read_elf(bytes),
+            Object::Written(pending) => object::read_elf_in(pending),
+            Object::Unwritten(_) => return Ok(None),
         };
         if got.is_none() && self.check == CompilerCheck::Off {
             return Ok(None);

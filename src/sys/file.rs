@@ -142,6 +142,26 @@ impl Drop for Mapping {
     }
 }
 
+/// Asks the kernel for large pages under memory that is about to be filled, if it is much: taking it page by page costs
+/// more than what is done with it.
+pub fn prefer_large_pages<T>(memory: &mut [T]) {
+    if size_of_val(memory) < MANY_PAGES {
+        return;
+    }
+    let (start, end) = (memory.as_mut_ptr_range().start.addr(), memory.as_mut_ptr_range().end.addr());
+    // SAFETY: sysconf takes an integer only.
+    let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(MANY_PAGES);
+    let skipped = start.next_multiple_of(page) - start;
+    // SAFETY: the range is the slice's, from its first whole page on; the advice changes no byte of it.
+    unsafe {
+        let first = memory.as_mut_ptr().byte_add(skipped);
+        libc::madvise(first.cast(), end - start - skipped, libc::MADV_HUGEPAGE);
+    }
+}
+
+/// Bytes from which on large pages cost less than small ones: two of the usual size fit in wherever it begins.
+const MANY_PAGES: usize = 6 << 20;
+
 /// Whether `needle` occurs in `haystack`.
 pub fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     find(haystack, needle).is_some()

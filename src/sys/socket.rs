@@ -18,6 +18,11 @@ pub fn keep_alive(fd: BorrowedFd, idle: Duration, interval: Duration, probes: u3
     set_option(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)
 }
 
+/// From now on the socket counts as readable when `count` bytes are there, or its end. Reading takes less as well.
+pub fn receive_at_least(fd: BorrowedFd, count: usize) -> io::Result<()> {
+    set_option(fd, libc::SOL_SOCKET, libc::SO_RCVLOWAT, count.try_into().unwrap_or(libc::c_int::MAX))
+}
+
 /// Has connections wait in the kernel until their first bytes are there, or about a second has passed.
 pub fn defer_accept(listener: BorrowedFd) -> io::Result<()> {
     set_option(listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, 1)

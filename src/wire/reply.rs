@@ -90,6 +90,14 @@ impl Decoder {
         Decoder { version, state: State::Done, header: Header::default(), failed: false }
     }
 
+    /// Bytes that are still to come of the body that has begun; 0 between bodies.
+    pub fn left(&self) -> usize {
+        match self.state {
+            State::Bytes(_, left) => left as usize,
+            _ => 0,
+        }
+    }
+
     /// The next event, taking its bytes from the front of `input`; `None` when `input` is used up, or the
     /// reply has ended.
     ///
