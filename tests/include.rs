@@ -302,7 +302,7 @@ fn once_in_an_unknown_branch() {
         for compiler in ["gcc", "clang"] {
             let unit = unit(&root, compiler, &["-c", "a.c", "-Wno-deprecated"]);
             let (missed, _) = differences(&mut Engine::new(), &unit).expect("it compiles");
-            assert_eq!(missed, [PathBuf::new(); 0], "{compiler}, {how}");
+            assert!(missed.is_empty(), "{compiler}, {how}: missed {missed:?}");
         }
     }
 }
@@ -611,9 +611,10 @@ fn generated_trees() {
         let compiler = if seed % 3 == 2 { "clang" } else { "gcc" };
         let source = if seed % 2 == 0 { "a.c" } else { "a.cc" };
         let unit = unit(&tree, compiler, &["-c", source, "-Ii", "-iquote", "q", "-isystem", "s", "-DN=1"]);
-        // Both branches of what is not known can lead in circles.
+        // Both branches of what is not known can lead in circles, and to more than anybody would wait for.
         if let Err(Unable(why)) = engine.closure(&unit) {
-            assert!(why.contains("200 files deep"), "seed {seed}: {why}");
+            let is_circle = ["200 files deep", "too many directives"].iter().any(|it| why.contains(it));
+            assert!(is_circle, "seed {seed}: {why}");
             refused += 1;
             continue;
         }

@@ -24,8 +24,9 @@ pub use search::Resolutions;
 const MAX_DEPTH: usize = 200;
 /// Files of a unit of C++, so that lists need not grow often.
 const USUAL_FILES: usize = 400;
-/// Directives that one unit may run: some hundred times what the largest real ones do.
-const MAX_STEPS: usize = 20_000_000;
+/// Directives that one unit may run: some ten times what the largest real ones do. It takes half a second, in which nobody else
+/// is answered.
+const MAX_STEPS: usize = 2_000_000;
 
 /// What is kept from unit to unit.
 #[derive(Default)]
