@@ -7,6 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use distcc::wire::reply::{self, Part};
+use distcc::wire::{Version, lzo};
+
 use crate::util::peer::FakeServer;
 use crate::util::*;
 
@@ -388,6 +391,55 @@ fn a_reply_may_end_anywhere() {
         assert_eq!(stderr(&output).lines().count(), 1, "cut at {at}: {}", explain(&output));
     }
     space.assert_clean();
+}
+
+/// The same for an object that is so large that it goes to its file while it comes: nothing of it stays.
+#[test]
+fn a_large_object_may_end_anywhere() {
+    let mut random = Random::new(1);
+    let object: String =
+        (0..400_000).map(|_| *random.of(&['m', 'n', 'o', 'p', 'q', 'r', 's', 't'])).collect();
+    for version in [Version::Plain, Version::Lzo] {
+        let mut body = Vec::new();
+        match version {
+            Version::Plain => body.extend_from_slice(object.as_bytes()),
+            _ => lzo::Encoder::new().compress(object.as_bytes(), &mut body),
+        }
+        assert!(body.len() > 100_000, "it must be large on the wire, too");
+        let mut reply = Vec::new();
+        reply::encode_start(version, 0, &mut reply);
+        reply::encode_part(Part::Stderr, 0, &mut reply);
+        reply::encode_part(Part::Stdout, 0, &mut reply);
+        reply::encode_part(Part::Object, body.len() as u32, &mut reply);
+        reply.extend_from_slice(&body);
+        let cut = Arc::new(AtomicUsize::new(0));
+        let (at, whole) = (Arc::clone(&cut), reply.clone());
+        let server = FakeServer::new(move |_, stream| {
+            stream.write_all(&whole[..at.load(Ordering::SeqCst)]).unwrap();
+        });
+        let host = server.host() + if version == Version::Lzo { ",lzo" } else { "" };
+        let space = workspace("large-cut");
+        for at in [reply.len() - body.len(), 70_000, reply.len() - 3, reply.len() - 1, reply.len()] {
+            cut.store(at, Ordering::SeqCst);
+            let _ = fs::remove_file(space.work().join("a.o"));
+            let _ = fs::remove_file(space.path("runs"));
+            let _ = fs::remove_dir_all(space.path("top/lock"));
+            let output = succeed(client(&space, Kind::Ours, &host).args(COMPILE));
+            let (expected, lines) =
+                if at == reply.len() { ((0, object.clone()), 0) } else { ((1, "LOCAL".to_owned()), 1) };
+            assert!(results(&space) == expected, "{version:?}, cut at {at}: {}", explain(&output));
+            assert_eq!(
+                stderr(&output).lines().count(),
+                lines,
+                "{version:?}, cut at {at}: {}",
+                explain(&output)
+            );
+            let left = fs::read_dir(space.work()).unwrap().map(|entry| entry.unwrap().file_name());
+            let left: Vec<_> = left.filter(|name| name.as_encoded_bytes().starts_with(b".")).collect();
+            assert!(left.is_empty(), "{version:?}, cut at {at}: {left:?}");
+        }
+        space.assert_clean();
+    }
 }
 
 /// A compile error, or a compiler that died, is decided here and blames nobody.

@@ -153,7 +153,7 @@ fn two_state_directories_do_not_meet() {
     let tops = ["top", "top2"].map(|name| workspace.path(name));
     let compile = |top: usize, job: u32, socket: Option<&std::path::Path>| {
         let mut command = build.command("distcc", &build.hosts());
-        command.env("DISTCC_DIR", &tops[top]).env("DISTCC_INCLUDE_SERVER_IDLE", "2");
+        command.env("DISTCC_DIR", &tops[top]).env("DISTCC_INCLUDE_SERVER_IDLE", "6");
         match socket {
             Some(socket) => command.env("INCLUDE_SERVER_PORT", socket),
             None => command.env("DISTCC_INCLUDE_SERVER", "1"),
