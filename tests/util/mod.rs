@@ -428,9 +428,22 @@ fn listening_port(log: &str) -> Option<u16> {
     line.rsplit(':').next()?.trim().parse().ok()
 }
 
-/// A port that was free a moment ago, for programs that cannot choose one themselves.
+/// A port where nobody listens, and that nobody else in these tests gets.
+///
+/// It is below those that the kernel deals out (Linux: from 32768, `ip_local_port_range`), or some connection of
+/// another test could have it before the server that it is meant for.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 22_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Several runs of the tests on one machine begin far apart.
+    let start = std::process::id().wrapping_mul(7_919);
+    loop {
+        let port = FIRST + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
+        if TcpListener::bind(("0.0.0.0", port as u16)).is_ok() {
+            return port as u16;
+        }
+    }
 }
 
 pub fn signal_pid(pid: u32, signal: i32) {
