@@ -281,3 +281,36 @@ fn disks_may_be_full() {
     assert!(text.contains("its files cannot be put into a tree: No space left on device"), "{text}");
     build.assert_clean();
 }
+
+/// The user's limit for the size of files is met by the include server with what it keeps, and by the client with an object.
+#[test]
+fn files_may_be_limited() {
+    let build = Build::new("limited");
+    let workspace = &build.workspace;
+    // Of this, nothing can be left out by compression.
+    let noise: String =
+        (0..60_000).map(|n: u64| format!("{:x} ", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    workspace.write("noise.h", &format!("/* {noise} */\n"));
+    workspace.write("noisy.c", "#include \"noise.h\"\nint x;\n");
+    workspace.write("small.c", "int y;\n");
+    workspace.write("array.c", "int array[100000] = {1};\n");
+    let limited = |script: &str| {
+        let script = format!("ulimit -f 400\npump sh -c '{script}'");
+        run(build.command("sh", &build.hosts()).env_remove("DISTCC_FALLBACK").args(["-c", &script]))
+    };
+    let output = limited("distcc gcc -c noisy.c && distcc gcc -c small.c");
+    let text = stderr(&output);
+    assert!(output.status.success(), "{}", explain(&output));
+    assert!(text.contains("noise.h: there is no room for it compressed: File too large"), "{text}");
+    assert_eq!(text.matches("files and links").count(), 1, "{text}");
+    assert!(build.object("noisy.o") == build.local(&["gcc", "-c", "noisy.c"]));
+    assert!(build.object("small.o") == build.local(&["gcc", "-c", "small.c"]));
+    // The compiler here fares no better, and has its say; of the object that came nothing is left.
+    let output = limited("distcc gcc -c array.c -o array.o");
+    assert!(!output.status.success(), "{}", explain(&output));
+    assert!(stderr(&output).contains("File too large"), "{}", explain(&output));
+    assert!(stderr(&output).contains("terminated program as"), "{}", explain(&output));
+    let left = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(".distcc");
+    assert!(!fs::read_dir(workspace.path("work")).unwrap().any(|entry| left(&entry.unwrap())));
+    build.assert_clean();
+}

@@ -126,7 +126,9 @@ impl Bodies {
         if end > u64::from(u32::MAX) {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        self.file.write_all_at(&body, self.len)?;
+        let unkept =
+            |e: io::Error| io::Error::new(e.kind(), format!("there is no room for it compressed: {e}"));
+        self.file.write_all_at(&body, self.len).map_err(unkept)?;
         let place = Place { offset: self.len as u32, len: body.len() as u32 };
         self.len = end;
         self.by_content.insert(hash, place);

@@ -219,8 +219,8 @@ impl Drop for AllBlocked {
 /// # Safety
 /// Only in such a child: the handlers of the program do not run afterwards.
 pub(super) unsafe fn reset_in_child() {
-    // SAFETY: simple system calls on live locals; failures (KILL, STOP) do not matter. SIGPIPE is what std
-    // ignores.
+    // SAFETY: simple system calls on live locals; failures (KILL, STOP) do not matter. SIGPIPE and
+    // SIGXFSZ are what `start` ignores.
     unsafe {
         for Signal(number) in INTERRUPTS {
             // An ignored interrupt stays ignored: the user said nohup.
@@ -230,7 +230,7 @@ pub(super) unsafe fn reset_in_child() {
                 libc::signal(number, libc::SIG_DFL);
             }
         }
-        for number in [libc::SIGALRM, libc::SIGCHLD, libc::SIGPIPE] {
+        for number in [libc::SIGALRM, libc::SIGCHLD, libc::SIGPIPE, libc::SIGXFSZ] {
             libc::signal(number, libc::SIG_DFL);
         }
         let mut none = std::mem::zeroed();

@@ -30,6 +30,8 @@ pub unsafe fn begin(argc: c_int, argv: *const *const c_char) {
     // SAFETY: no handler is installed; an ignored signal does nothing, and nor does SIGCHLD by default.
     unsafe {
         libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+        // A file as large as the user's limit allows is an error where it is written, not the end of a server.
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
         libc::signal(libc::SIGCHLD, libc::SIG_DFL);
     }
     #[cfg(silent_panics)]
