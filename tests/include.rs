@@ -817,7 +817,10 @@ fn real_project() {
 fn a_compiler_is_not_asked_in_each_directory() {
     let workspace = Workspace::new("include");
     let root = fs::canonicalize(workspace.path("")).unwrap();
-    let text = "#include <x.h>\n#if __has_builtin(__builtin_expect)\n#include \"y.h\"\n#endif\n";
+    // Questions behind macros, as in the C library, are asked with the others.
+    let text = "#include <x.h>\n#if __has_builtin(__builtin_expect)\n#include \"y.h\"\n#endif\n\
+        #define has(x) __has_attribute (x)\n#if has (pure)\n#endif\n#if has (cold) && !has(no_such)\n#else\n\
+        #include \"not.h\"\n#endif\n";
     for directory in ["a", "b", "c"] {
         lay_out(
             &root,

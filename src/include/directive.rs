@@ -107,8 +107,11 @@ pub struct Lexed {
     pub steps: Vec<Step>,
     /// The macro that guards the whole file: when it is defined, the file has no effect.
     pub guard: Option<Symbol>,
-    /// Calls such as `__has_builtin(x)` whose answers only the compiler knows, as they stand here.
+    /// Calls such as `__has_builtin(x)` whose answers only the compiler knows, as they stand here; in conditions also `name(x)`,
+    /// which are such calls if the name is that of an asker.
     pub questions: Vec<(Symbol, ListId)>,
+    /// Macros that ask with their parameter, as `#define __glibc_has_attribute(x) __has_attribute (x)`, and what they ask.
+    pub askers: Vec<(Symbol, Symbol)>,
 }
 
 impl Lexed {
@@ -117,5 +120,6 @@ impl Lexed {
         size_of::<Lexed>()
             + self.steps.len() * size_of::<Step>()
             + self.questions.len() * size_of::<(Symbol, ListId)>()
+            + self.askers.len() * size_of::<(Symbol, Symbol)>()
     }
 }

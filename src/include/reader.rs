@@ -169,6 +169,7 @@ impl Reader<'_> {
             Some(name) => Condition::Defined(name),
             None => {
                 self.ask(tokens);
+                self.perhaps_ask(tokens);
                 Condition::Expression(self.pool.list(tokens))
             }
         }
@@ -227,7 +228,12 @@ impl Reader<'_> {
             }
         }
         self.pragma_words(body);
-        self.ask(body);
+        match (&parameters, asks_with(body)) {
+            (Some(list), Some((question, argument))) if list.names == [argument] => {
+                self.lexed.askers.push((name, question));
+            }
+            _ => self.ask(body),
+        }
         let list = match body {
             [first, rest @ ..] if first.spaced || first.written_spaced => {
                 let first = Token { spaced: false, written_spaced: false, ..*first };
@@ -268,6 +274,19 @@ impl Reader<'_> {
         }
     }
 
+    /// Remembers the calls that macros may turn into questions.
+    fn perhaps_ask(&mut self, tokens: &[Token]) {
+        for call in tokens.windows(4) {
+            let [name, open, argument, close] = call else { continue };
+            let (Some(name), Some(_)) = (name.name(), argument.name()) else { continue };
+            let is_call = open.is(known::OPEN) && close.is(known::CLOSE);
+            if is_call && name != known::DEFINED && !super::ask::is_question(name) {
+                let argument = self.pool.list(&call[2..3]);
+                self.lexed.questions.push((name, argument));
+            }
+        }
+    }
+
     fn finish(mut self) -> Lexed {
         if let Guard::Closed(guard) = self.guard {
             self.lexed.guard = Some(guard);
@@ -278,6 +297,14 @@ impl Reader<'_> {
         }
         self.lexed
     }
+}
+
+/// The first question in the body of a macro, and its argument if that is one name.
+fn asks_with(body: &[Token]) -> Option<(Symbol, Symbol)> {
+    (0..body.len()).find_map(|at| match super::ask::question(&body[at..])? {
+        ([argument], _) => Some((body[at].spelling, argument.name()?)),
+        _ => None,
+    })
 }
 
 /// What stands behind `#define`: name, parameters and body.

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use super::ask;
 use super::directive::Lexed;
 use super::hash::{self, Map};
 use super::lines::Dialect;
 use super::pool::{ListId, Pool};
 use super::reader::lex;
 use super::symbol::{Symbol, Symbols};
+use crate::sorted_map::SortedMap;
 
 /// A lexed file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -99,9 +101,15 @@ impl Store {
         &self.files[file.0 as usize]
     }
 
-    /// Every question in every file.
+    /// Every question in every file, also those that are asked through macros.
     pub fn questions(&self) -> impl Iterator<Item = (Symbol, ListId)> {
-        self.files.iter().flat_map(|file| &file.questions).copied()
+        let askers: SortedMap<Symbol, Symbol> =
+            self.files.iter().flat_map(|file| &file.askers).copied().collect();
+        let questions = self.files.iter().flat_map(|file| &file.questions);
+        questions.filter_map(move |&(name, argument)| match ask::is_question(name) {
+            true => Some((name, argument)),
+            false => Some((*askers.get(&name)?, argument)),
+        })
     }
 }
 
