@@ -1,6 +1,6 @@
 //! The kernel, in our own types. Every libc call and every `unsafe` block of the tree is below this module.
 //!
-//! What it supplies: the first steps (`start`), children and their end (`process`, `leash`), signals (`signal`), descriptors, anonymous files and
+//! What it supplies: the first steps (`start`), memory (`heap`), children and their end (`process`, `leash`), signals (`signal`), descriptors, anonymous files and
 //! their mappings (`file`), streams into files (`splice`), steps below
 //! a directory (`dir`), locks (`lock`), users and privileges (`user`),
 //! what a monitor needs (`watch`, `terminal`). Sockets come from `std` and `mio`, and `socket` sets up what these
@@ -11,6 +11,8 @@ use std::io;
 
 pub mod dir;
 pub mod file;
+#[cfg(any(target_env = "musl", test))]
+pub mod heap;
 #[cfg(any(silent_panics, test))]
 mod lean;
 pub mod leash;

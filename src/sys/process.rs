@@ -347,17 +347,20 @@ pub fn raise_file_limit() {
 /// Makes the allocator keep large blocks that are freed, for the next job, until [`return_freed_memory`]. Getting
 /// them from the kernel anew, page by page, costs as much as expanding what they are for.
 pub fn keep_freed_memory() {
-    // Elsewhere there is nothing to set: musl's allocator always returns large blocks.
+    #[cfg(target_env = "musl")]
+    super::heap::keep(KEPT_BLOCK);
     #[cfg(target_env = "gnu")]
     // SAFETY: mallopt takes integers only.
     unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, KEPT_BLOCK);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_BLOCK);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, KEPT_BLOCK as libc::c_int);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_BLOCK as libc::c_int);
     }
 }
 
 /// Returns what is free to the system.
 pub fn return_freed_memory() {
+    #[cfg(target_env = "musl")]
+    super::heap::return_kept();
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim takes an integer only.
     unsafe {
@@ -365,9 +368,9 @@ pub fn return_freed_memory() {
     }
 }
 
-/// Blocks up to this size, and so much free memory at the end of the heap, are kept.
-#[cfg(target_env = "gnu")]
-const KEPT_BLOCK: libc::c_int = 16 << 20;
+/// With glibc, blocks up to this size, and so much free memory at the end of the heap, are kept; with musl, so much in large blocks.
+#[cfg(any(target_env = "gnu", target_env = "musl"))]
+const KEPT_BLOCK: usize = 16 << 20;
 
 /// What this process has used so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
