@@ -118,9 +118,9 @@ const SHORT_WAIT: Duration = Duration::from_secs(1);
 const EARLY_ANSWER: usize = 1 << 20;
 
 /// Bytes that are received at a time. Most replies fit into the first, whose pages cost more than a call; large ones
-/// stay in the processor's cache until they are where they belong.
+/// stay in the processor's cache until they are where they belong, and a few more calls cost less than more pages.
 const RECEIVED_FIRST: usize = 16 * 1024;
-const RECEIVED: usize = 256 * 1024;
+const RECEIVED: usize = 64 * 1024;
 /// From so many bytes on that are to come it pays to wait for more than the next ones.
 const WORTH_WAITING: usize = 64 * 1024;
 
@@ -273,12 +273,13 @@ impl Connection {
                     return Ok(incoming.reply);
                 }
             }
+            let is_all = count < buffer.len();
             count = 0;
             let left = decoder.left();
             if left >= WORTH_WAITING && buffer.len() < RECEIVED {
                 buffer = vec![0; RECEIVED];
             }
-            if buffer.len() >= RECEIVED {
+            if is_all && buffer.len() >= RECEIVED {
                 self.link.gather(left);
                 self.wait(true, false)?;
             }
