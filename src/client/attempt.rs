@@ -218,14 +218,14 @@ impl Errand<'_> {
                 return Ok(source);
             }
         }
-        let source = match job.already_preprocessed() {
-            true => read_source(job, host.lzo)?,
+        let mut source = match job.already_preprocessed() {
+            true => read_source(job)?,
             false => {
                 let made = self.preprocess(Macros::Expanded, host, slot, connection, desk)?;
                 Source::Made(made.map_err(|failed| Attempt::Local(Undone::Unpreprocessed(failed)))?)
             }
         };
-        match source.unsendable(job) {
+        match source.unsendable(job, host.lzo) {
             Ok(None) => Ok(source),
             Ok(Some(reason)) => Err(only_here(reason)),
             Err(e) => Err(only_here(&format!("the source cannot be read: {e}"))),
@@ -246,9 +246,9 @@ impl Errand<'_> {
             match self.preprocess(Macros::Kept, host, slot, connection, desk)? {
                 Ok(preprocessed) => {
                     unsuited = directives::unsuited_text(&preprocessed, job.input());
-                    let source = Source::Made(preprocessed);
+                    let mut source = Source::Made(preprocessed);
                     // Macros that nobody uses may hold what keeps a source here.
-                    if unsuited.is_none() && matches!(source.unsendable(job), Ok(None)) {
+                    if unsuited.is_none() && matches!(source.unsendable(job, host.lzo), Ok(None)) {
                         return Ok(Some(source));
                     }
                 }
@@ -307,8 +307,8 @@ fn only_here(reason: &str) -> Early {
     Attempt::Local(Undone::Quietly).into()
 }
 
-fn read_source(job: &Job, in_memory: bool) -> Result<Source, Early> {
-    match Source::given(job, in_memory) {
+fn read_source(job: &Job) -> Result<Source, Early> {
+    match Source::given(job) {
         Ok(Some(source)) => Ok(source),
         Ok(None) => Err(only_here("the preprocessed source does not name its file and directory")),
         Err(_) => Err(Attempt::Local(Undone::Quietly).into()),
@@ -341,8 +341,13 @@ impl Request for Plain<'_> {
     }
 
     fn send(&self, connection: &mut Connection, argv: &[Vec<u8>]) -> Result<(), Failure> {
-        match self.source.file() {
-            Some(file) if !self.version.compressed() => connection.send_file(argv, file, self.source.len()),
+        match (self.source.file(), self.source.stream()) {
+            (Some(file), _) if !self.version.compressed() => {
+                connection.send_file(argv, file, self.source.len())
+            }
+            (_, Some(stream)) if self.version.compressed() => {
+                connection.send_stream(self.version, argv, stream)
+            }
             _ => {
                 let text = self.source.bytes().map_err(HostFailure::Unsendable)?;
                 connection.send(self.version, argv, &text)

@@ -153,6 +153,16 @@ impl Connection {
         self.send_gathered(Gather::with_file(head, file, len as usize))
     }
 
+    /// Sends a whole request whose source is compressed already.
+    pub fn send_stream(&mut self, version: Version, argv: &[Vec<u8>], stream: &[u8]) -> Result<(), Failure> {
+        if stream.len() > limits::BODY as usize {
+            return Err(HostFailure::TooLarge(stream.len()).into());
+        }
+        let mut head = Vec::with_capacity(1024);
+        request::encode_head(version, argv, stream.len() as u32, &mut head);
+        self.send_gathered(Gather::new(head, stream))
+    }
+
     /// Sends a whole request. `source` is compressed on the way if the version says so.
     ///
     /// A server may answer and close before it has read everything: if sending fails, the answer is still
