@@ -259,6 +259,45 @@ fn stock_programs_understand_ours() {
     assert!(local.object == remote.object, "the objects of a stock client differ with -g");
 }
 
+/// Objects that are so large that they go to their file as they come, a stock server's names of its directories included.
+#[test]
+fn large_objects_are_those_of_a_local_compile() {
+    let project = Project::new("large");
+    let workspace = &project.workspace;
+    let mut random = Random::new(3);
+    let numbers: String = (0..30_000).map(|_| format!("{},", random.below(1 << 30))).collect();
+    workspace.write(
+        "src/large.c",
+        &format!(
+            "#include <abs.h>\nconst char *f(void) {{ return abs_file(); }}\nint x[] = {{{numbers}}};\n"
+        ),
+    );
+    let ours = daemon(workspace);
+    let theirs = Daemon::stock(workspace, &["--enable-tcp-insecure"]);
+    let server = IncludeServer::new(&workspace.path("is"), Mood::LineDirectives);
+    let daemons = [Some(&ours), theirs.as_ref()];
+    for daemon in daemons.into_iter().flatten() {
+        let is_ours = daemon.port == ours.port;
+        for debug in ["-g0", "-g"] {
+            let words = ["gcc", "-c", "src/large.c", "-O1", debug];
+            let [local, remote] = project.both(&mut project.pump(Kind::Ours, daemon, &server), &words);
+            let what = format!("ours: {is_ours}, {debug}: {}", remote.messages);
+            let (local, remote) = (local.object.unwrap(), remote.object.expect(&what));
+            assert!(remote.len() > 100_000 && contains(&remote, "/outside/abs.h"), "{what}");
+            assert!(!contains(&remote, "/distccd_"), "{what}");
+            // Stock's has slashes where the name of the directory was.
+            assert_eq!(local == remote, is_ours || debug == "-g0", "{what}");
+        }
+    }
+    let left = fs::read_dir(workspace.work()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(left.filter(|name| name.as_encoded_bytes().starts_with(b".")).count(), 0);
+    assert!(server.questions().len() >= 4, "none was preprocessed by the client");
+}
+
+fn contains(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
 /// What a stock client sends, as bytes: the header of the request that `protocol.md` describes.
 #[test]
 fn a_stock_clients_request_is_as_described() {

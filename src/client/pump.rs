@@ -66,6 +66,7 @@ struct Sendable {
     directory: PathBuf,
     argv: Vec<OsString>,
     closure: Closure,
+    target: Option<Target>,
 }
 
 /// What came of an exchange.
@@ -228,7 +229,8 @@ fn prepare(task: Task, lines: bool, top: Option<&TopDir>) -> Result<Result<Senda
         (None, Some(top)) if may_start() => auto::ask(top, &compile)?,
         (None, _) => Err("there is no include server (INCLUDE_SERVER_PORT is not set)".to_owned()),
     };
-    Ok(asked.map(|closure| Sendable { lines, directory, argv, closure }))
+    let target = (!job.returns_assembly()).then(|| Target { is_searched: true, ..Target::of(job) });
+    Ok(asked.map(|closure| Sendable { lines, directory, argv, closure, target }))
 }
 
 /// The working directory and the command for a server that preprocesses.
@@ -285,8 +287,7 @@ impl Request for Sendable {
     }
 
     fn target(&self) -> Option<Target> {
-        // It is looked through for names.
-        None
+        self.target.clone()
     }
 
     fn send(&self, connection: &mut Connection, argv: &[Vec<u8>]) -> Result<(), Failure> {
@@ -331,16 +332,22 @@ fn finish(
     if reply.object.is_empty() {
         return Ok(Outcome::Ended(Attempt::HostFailed(HostFailure::NoObject)));
     }
+    if let Object::Unwritten(e) = &reply.object {
+        return Ok(Outcome::Ended(unwritten(job.output(), e)));
+    }
     // Stock's servers put their own directory into it where a file that is named absolutely asks for its name. With
     // debug information they always do, which has to be borne.
-    if server_names::are_in(reply.object.bytes()) {
+    if reply.names_directories() {
         let has_debug = job.argv().iter().any(|word| word.as_bytes().starts_with(b"-g"));
         if !(*lines && has_debug) {
             return Ok(Outcome::ShowsDirectories);
         }
-        if let Object::Read(bytes) = &mut reply.object {
-            server_names::overwrite(bytes, directory.as_os_str().as_bytes());
-        }
+        let mut bytes = match std::mem::take(&mut reply.object).into_bytes() {
+            Ok(bytes) => bytes,
+            Err(e) => return Ok(Outcome::Ended(unwritten(job.output(), &e))),
+        };
+        server_names::overwrite(&mut bytes, directory.as_os_str().as_bytes());
+        reply.object = Object::Read(bytes);
     }
     desk.set_phase(Phase::Receive);
     if let Some(failure) = other_compiler(toolchain, &reply.object, desk, (job, host))? {

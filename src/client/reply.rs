@@ -1,12 +1,15 @@
 //! What a server answers, as it arrives. A large object goes into the file that will be the output: memory for all of it
 //! would cost more than everything else that is done with it.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
 
 use super::remote::HostFailure;
+use super::server_names::{self, Search};
 use crate::args::Job;
 use crate::exitcode::ExitCode;
+use crate::object::Bytes;
 use crate::output::{self, Manner, Pending};
 use crate::sys::process::WaitStatus;
 use crate::wire::reply::{Event, Part};
@@ -25,6 +28,8 @@ pub struct Reply {
     pub object: Object,
     /// The dependency file; empty unless the server preprocesses.
     pub dependencies: Vec<u8>,
+    /// For an object that goes to its file and is looked through on the way.
+    names: Option<Search>,
 }
 
 /// What a server's compiler made.
@@ -51,6 +56,8 @@ pub struct Target {
     pub path: PathBuf,
     /// How the local compiler would write it.
     pub manner: Manner,
+    /// Whether to look for names of the server's directories in it.
+    pub is_searched: bool,
 }
 
 impl Object {
@@ -68,6 +75,15 @@ impl Object {
         match self {
             Object::Read(bytes) => bytes,
             Object::Written(_) | Object::Unwritten(_) => &[],
+        }
+    }
+
+    /// All of it in memory, to be changed there.
+    pub fn into_bytes(self) -> io::Result<Vec<u8>> {
+        match self {
+            Object::Read(bytes) => Ok(bytes),
+            Object::Written(pending) => pending.read(0, pending.total()?).map(Cow::into_owned),
+            Object::Unwritten(e) => Err(e),
         }
     }
 
@@ -89,7 +105,7 @@ impl Target {
             (false, true) => Manner::InPlace,
             (false, false) => Manner::Assembler,
         };
-        Target { path: job.output().into(), manner }
+        Target { path: job.output().into(), manner, is_searched: false }
     }
 }
 
@@ -137,9 +153,13 @@ impl Incoming {
 
     /// An object of `len` bytes on the wire is about to come.
     fn begin(&mut self, len: usize) {
-        let pending = self.target.take().filter(|_| len >= LARGE);
-        match pending.and_then(|target| Pending::begin(&target.path, target.manner)) {
-            Some(pending) => self.reply.object = Object::Written(pending),
+        let target = self.target.take().filter(|_| len >= LARGE);
+        let is_searched = target.as_ref().is_some_and(|target| target.is_searched);
+        match target.and_then(|target| Pending::begin(&target.path, target.manner)) {
+            Some(pending) => {
+                self.reply.object = Object::Written(pending);
+                self.reply.names = is_searched.then(Search::default);
+            }
             None => self.reply.object = Object::Read(Vec::with_capacity(len.min(BELIEVED))),
         }
     }
@@ -173,9 +193,18 @@ impl Reply {
         }
         // What cannot be written is still received, so that the server need not wonder.
         if let Object::Written(pending) = &mut self.object {
+            self.names.iter_mut().for_each(|names| names.pass(bytes));
             if let Err(e) = pending.write(bytes) {
                 self.object = Object::Unwritten(e);
             }
+        }
+    }
+
+    /// Whether the object names directories of the server's, if that was asked for.
+    pub fn names_directories(&self) -> bool {
+        match &self.object {
+            Object::Read(bytes) => server_names::are_in(bytes),
+            _ => self.names.as_ref().is_some_and(Search::found),
         }
     }
 

@@ -24,6 +24,29 @@ pub fn are_in(object: &[u8]) -> bool {
     false
 }
 
+/// The same for an object that comes in pieces.
+#[derive(Debug, Default)]
+pub struct Search {
+    /// The last bytes, as many as a name that has begun can have.
+    end: Vec<u8>,
+    found: bool,
+}
+
+impl Search {
+    /// Looks at the next piece.
+    pub fn pass(&mut self, piece: &[u8]) {
+        self.end.extend_from_slice(&piece[..piece.len().min(LEN)]);
+        self.found = self.found || are_in(&self.end) || are_in(piece);
+        let last = if piece.len() > LEN { piece } else { &self.end };
+        self.end = last[last.len().saturating_sub(LEN)..].to_vec();
+    }
+
+    /// Whether a directory of a job on a server was named.
+    pub fn found(&self) -> bool {
+        self.found
+    }
+}
+
 /// Overwrites the job's root with slashes, wherever it stands before more of a path: one is as good as many. The
 /// compile's `directory` below it, which debug information has, tells what it is.
 pub fn overwrite(object: &mut [u8], directory: &[u8]) {
@@ -70,6 +93,19 @@ mod tests {
         for other in [&b""[..], b"/tmp/distccd_", b"/distccd_abcdef", b"/distccd_abc-ef/", b"distccd_abcdef/"]
         {
             assert!(!are_in(other), "{}", other.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_servers_directory_is_recognised_in_pieces() {
+        let text = b"x/distccd_ /distccd_aB3-yz/ /tmp/distccd_aB3xyz/home/a.h";
+        for len in 1..text.len() {
+            let found = |text: &[u8]| {
+                let mut search = Search::default();
+                text.chunks(len).for_each(|piece| search.pass(piece));
+                search.found()
+            };
+            assert!(found(text) && !found(&text[..text.len() - 9]), "{len}");
         }
     }
 
