@@ -98,7 +98,7 @@ source:
 deb:
 	sh cross/packaging/deb.sh
 
-# Builds packages and tries them in fresh systems; ten minutes, as root
+# Builds packages and tries them in fresh systems; two minutes of processor time, as root
 test-packaging:
 	sh tests/setup.sh packaging
 	sh tests/packaging.sh

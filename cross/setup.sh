@@ -21,6 +21,8 @@ packages=
 [ -x /usr/bin/cargo ] || packages="$packages cargo-web"
 [ -e /usr/lib/rustlib/src/rust/library/Cargo.lock ] || packages="$packages rust-web-src"
 command -v python3 >/dev/null 2>&1 || packages="$packages python3"
+# What makes an environment is in a package of its own in Debian, not in Pythons from elsewhere.
+[ -x "$venv/bin/python" ] || python3 -c 'import ensurepip' 2>/dev/null || packages="$packages python3-venv"
 if [ -n "$packages" ]; then
     install="apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=300$packages"
     if [ -n "$check" ] || ! command -v apt-get >/dev/null 2>&1 || [ "$(id -u)" -ne 0 ]; then
@@ -41,11 +43,7 @@ if ! "$venv/bin/cargo-zigbuild" --version >/dev/null 2>&1; then
     echo "cross/setup.sh: installing zig $zig_version in $venv"
     rm -rf "$venv"
     mkdir -p "${venv%/*}"
-    # Debian has Python's own installer in a package of its own, which this does without where another python3 is there.
-    python3 -m venv "$venv" || {
-        echo "cross/setup.sh: python3 cannot make an environment. Run as root: apt-get install python3-venv" >&2
-        exit 1
-    }
+    python3 -m venv "$venv"
     "$venv/bin/pip" install -q --disable-pip-version-check \
         "ziglang==$zig_version" "cargo-zigbuild==$zigbuild_version"
 fi

@@ -20,11 +20,13 @@ dir=$(mktemp -d "${TMPDIR:-/tmp}/distcc-packaging.XXXXXX")
 chmod 755 "$dir"
 server=
 mounted=
+# What is tried of some packages is how they are built, not how fast the program is.
+quick="CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16"
 finish() {
     status=$?
     [ -z "$server" ] || kill "$server" 2>/dev/null || :
-    [ -z "$mounted" ] || umount "$mounted"
-    rm -rf "$dir"
+    for at in $mounted; do umount "$at"; done
+    rm -rf --one-file-system "$dir"
     [ $status -eq 0 ] || echo "packaging.sh: FAILED (exit $status)" >&2
 }
 trap finish EXIT
@@ -53,6 +55,7 @@ free_port() { perl -MIO::Socket -e 'print IO::Socket::INET->new(Listen => 1, Loc
 serve() {
     port=$1
     shift
+    : >"$dir/server.log"
     "$@" --daemon --no-detach --listen 127.0.0.1 --port "$port" --log-stderr 2>"$dir/server.log" &
     server=$!
     tries=0
@@ -68,13 +71,35 @@ stop() {
     server=
 }
 
-# fresh_debian ROOT PACKAGE...
+# chroot_apt ROOT LOG WORD...: apt-get in ROOT.
+chroot_apt() {
+    root=$1
+    log=$dir/$2
+    shift 2
+    chroot "$root" env DEBIAN_FRONTEND=noninteractive apt-get -y -q "$@" >"$log" 2>&1 || { cat "$log"; fail "apt-get $*"; }
+}
+
+# fresh_debian ROOT [PACKAGE...]: a system with a compiler and these packages.
 fresh_debian() {
     root=$1
     shift
-    suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
-    mmdebstrap --quiet --variant=minbase --include="$(echo "$*" | tr ' ' ',')" \
-        "$suite" "$root"
+    if [ ! -e "$dir/base.tar" ]; then
+        suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
+        mmdebstrap --quiet --variant=minbase --skip=cleanup/apt/lists --include=gcc,libc6-dev "$suite" "$dir/base.tar"
+    fi
+    mkdir "$root"
+    tar -C "$root" -xf "$dir/base.tar"
+    [ $# -eq 0 ] || chroot_apt "$root" fresh.log install --no-install-recommends "$@"
+}
+
+# toolchain: puts cargo and rustc into $rust, by which every user finds them. rustup's own look below HOME, and the toolchain
+# may be where only root looks.
+rust=$dir/rust/bin
+toolchain() {
+    [ ! -d "$rust" ] || return 0
+    mkdir -p "$dir/rust"
+    mount --bind "$(rustc --print sysroot)" "$dir/rust"
+    mounted="$mounted $dir/rust"
 }
 
 debian() {
@@ -85,7 +110,7 @@ debian() {
     fi
     echo "package: $deb, $(wc -c <"$deb") bytes"
     root=$dir/debian
-    fresh_debian "$root" gcc libc6-dev adduser distcc logrotate
+    fresh_debian "$root" adduser distcc logrotate
     has "$root" /usr/bin/distcc /etc/init.d/distcc
     # As an administrator of stock's has it.
     port=$(free_port)
@@ -93,9 +118,7 @@ debian() {
         >"$root/etc/default/distcc"
     cp "$deb" "$root/tmp/"
     echo "installing over $(chroot "$root" dpkg-query -W distcc)"
-    chroot "$root" env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -q --no-install-recommends "/tmp/${deb##*/}" >"$dir/install.log" 2>&1 ||
-        { cat "$dir/install.log"; fail "apt-get install"; }
+    chroot_apt "$root" install.log install --no-install-recommends "/tmp/${deb##*/}"
     [ "$(chroot "$root" dpkg-query -f '${db:Status-Abbrev}' -W distcc-rs)" = "ii " ] || fail "not installed"
     chroot "$root" dpkg-query -f '${db:Status-Abbrev}' -W distcc 2>/dev/null | grep -q '^ii' && fail "distcc stays"
     chroot "$root" dpkg --verify distcc-rs
@@ -115,12 +138,12 @@ debian() {
     [ "$(stat -c %U "/proc/$server" 2>/dev/null)" != root ] || fail "the server is root"
 
     # Compilers come and go.
-    chroot "$root" env DEBIAN_FRONTEND=noninteractive apt-get remove -y -q gcc "gcc-$(chroot "$root" gcc -dumpversion)" >"$dir/remove.log" 2>&1
+    chroot_apt "$root" remove.log remove gcc "gcc-$(chroot "$root" gcc -dumpversion)"
     [ ! -L "$root/usr/lib/distcc/gcc" ] || fail "a link to a compiler that has gone"
 
     chroot "$root" /etc/init.d/distcc stop
     server=
-    chroot "$root" env DEBIAN_FRONTEND=noninteractive apt-get purge -y -q distcc-rs distcc >"$dir/purge.log" 2>&1
+    chroot_apt "$root" purge.log purge distcc-rs distcc
     # Where nobody has decided otherwise, nothing starts by itself.
     chroot "$root" dpkg -i "/tmp/${deb##*/}" >"$dir/again.log" 2>&1 || { cat "$dir/again.log"; fail "dpkg -i"; }
     for link in "$root"/etc/rc2.d/S*distcc* "$root"/etc/systemd/system/*.wants/distcc*; do
@@ -137,11 +160,12 @@ arch() {
     build=$dir/makepkg
     mkdir -p "$build"
     cp cross/packaging/arch/PKGBUILD "$archive" "$build/"
-    # makepkg will not be root, and rustup's toolchain may be where only root looks.
+    # makepkg will not be root.
     chown -R nobody "$build"
     printf 'source /etc/makepkg.conf\nPKGEXT=.pkg.tar\nCHOST=x86_64-pc-linux-gnu\n' >"$dir/makepkg.conf"
-    cargo=$(dirname "$(command -v /usr/bin/cargo || command -v cargo)")
-    (cd "$build" && env HOME="$build" PATH="$cargo:/usr/bin:/bin" setpriv --reuid nobody --regid nogroup --clear-groups \
+    toolchain
+    # shellcheck disable=SC2086
+    (cd "$build" && env $quick HOME="$build" PATH="$rust:/usr/bin:/bin" setpriv --reuid nobody --regid nogroup --clear-groups \
         makepkg --config "$dir/makepkg.conf" --nodeps >"$dir/makepkg.log" 2>&1) ||
         { tail -n 30 "$dir/makepkg.log"; fail makepkg; }
     package=$(echo "$build"/distcc-rs-"$version"-1-*.pkg.tar)
@@ -150,7 +174,7 @@ arch() {
 
     # A root of a compiler, and pacman's own database.
     root=$dir/arch
-    fresh_debian "$root" gcc libc6-dev
+    fresh_debian "$root"
     mkdir -p "$root/var/lib/pacman"
     pacman --root "$root" --dbpath "$root/var/lib/pacman" --noconfirm --noscriptlet -dd -U "$package" >"$dir/pacman.log" 2>&1 ||
         { cat "$dir/pacman.log"; fail pacman; }
@@ -167,7 +191,7 @@ arch() {
 
 # What is no matter of a package here: its own tree of packages, users and name spaces.
 portage_prefix() {
-    python3 -m venv "$prefix" || fail "python3 cannot make an environment: apt-get install python3-venv"
+    python3 -m venv "$prefix"
     "$prefix/bin/pip" install -q --disable-pip-version-check portage==3.0.83
     config=$prefix/etc/portage
     tree=$dir/tree
@@ -197,9 +221,11 @@ gentoo() {
     cp -R cross/packaging/gentoo "$overlay"
     portage_prefix
     cp "$archive" "$dir/distfiles/"
+    toolchain
     ebuild() {
+        # shellcheck disable=SC2086
         (cd "$overlay/dev-util/$1" && package=$1-$2 && shift 2 &&
-            env PATH="$dir/tools:$PATH" PORTAGE_USERNAME=root PORTAGE_GRPNAME=root DISTCC_HOSTS="127.0.0.1:$port/4" DISTCC_FALLBACK=0 \
+            env $quick PATH="$dir/tools:$rust:$PATH" PORTAGE_USERNAME=root PORTAGE_GRPNAME=root DISTCC_HOSTS="127.0.0.1:$port/4" DISTCC_FALLBACK=0 \
                 "$prefix/bin/ebuild" "$package.ebuild" manifest clean "$@" >"$dir/ebuild.log" 2>&1) ||
             { tail -n 40 "$dir/ebuild.log"; fail "ebuild $1"; }
     }
@@ -237,7 +263,7 @@ END
 
 openrc() {
     root=$dir/openrc
-    fresh_debian "$root" gcc libc6-dev openrc
+    fresh_debian "$root" openrc
     cargo build --release --locked
     DESTDIR=$root PREFIX=/usr INIT=openrc sh cross/install.sh
     port=$(free_port)
@@ -249,7 +275,7 @@ openrc() {
     done
     touch "$root/run/openrc/softlevel"
     chroot "$root" mount -t proc proc /proc
-    mounted=$root/proc
+    mounted="$mounted $root/proc"
     service() { chroot "$root" rc-service --nodeps distccd "$@"; }
     service start
     server=$(cat "$root/run/distccd.pid")
@@ -264,8 +290,6 @@ openrc() {
     server=
     if service status; then fail "it still runs"; fi
     chroot "$root" rc-update add distccd default
-    umount "$mounted"
-    mounted=
     echo "openrc: started, reloaded and stopped by OpenRC, served"
 }
 
@@ -316,7 +340,10 @@ END
 
 for part; do
     case $part in
-        debian | arch | gentoo | openrc | others) "$part" ;;
+        debian | arch | gentoo | openrc | others) ;;
         *) echo "usage: packaging.sh [debian|arch|gentoo|openrc|others]..." >&2; exit 2 ;;
     esac
+    started=$(date +%s)
+    "$part"
+    echo "--- $part: $(($(date +%s) - started)) s"
 done

@@ -37,7 +37,7 @@ for group in "$@"; do
             want="$want meson autoconf automake makepkg bsdtar fakeroot zsh fish logrotate valgrind"
             want="$want arm-linux-gnueabihf-g++ aarch64-linux-gnu-gcc aarch64-linux-gnu-g++ qemu-arm-static" ;;
         boards) want="$want arm-linux-gnueabi-gcc riscv64-linux-gnu-gcc" ;;
-        packaging) want="$want rust gcc make git dh dpkg-buildpackage mmdebstrap makepkg pacman bsdtar fakeroot busybox perl" ;;
+        packaging) want="$want rust gcc make git dh dpkg-buildpackage mmdebstrap makepkg pacman bsdtar fakeroot busybox perl venv" ;;
         *) usage ;;
     esac
 done
@@ -79,6 +79,7 @@ missing() {
             distcc | distccd | sshd | dropbear | ip | avahi-daemon | logrotate) has_stock "$tool" && continue ;;
             objc) has_part cc1obj && continue ;;
             objc++) has_part cc1objplus && continue ;;
+            venv) python3 -c 'import ensurepip' 2>/dev/null && continue ;;
             *) has "$tool" && continue ;;
         esac
         package=$tool
@@ -93,7 +94,8 @@ missing() {
             ssh) package=openssh-client ;; sshd) package=openssh-server ;;
             dropbear | dbclient) package=dropbear-bin ;; ip) package=iproute2 ;; dbus-daemon) package=dbus ;;
             avahi-browse) package=avahi-utils ;; bsdtar) package=libarchive-tools ;;
-            dh) package=debhelper ;; dpkg-buildpackage) package=dpkg-dev ;; pacman) package=pacman-package-manager ;; esac
+            dh) package=debhelper ;; dpkg-buildpackage) package=dpkg-dev ;; pacman) package=pacman-package-manager ;;
+            venv) package=python3-venv ;; esac
         lack="$lack $tool"
         case " $need " in *" $package "*) ;; *) need="$need $package" ;; esac
     done
