@@ -46,9 +46,10 @@ case $toolchain in
         venv=$(sh cross/setup.sh --check)
         # Debian's rustc has no start-up objects of musl; zig brings its own. Tables for unwinding are a tenth of the
         # file, and so are the texts of panics: sys/start.rs says what stands in for them.
-        env PATH="$venv/bin:/usr/bin:/bin" RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
+        # Its musl is 1.2, in which all times have 64 bits; the crate libc, the library's older copy of which knows only the variable, is for 1.1.
+        env PATH="$venv/bin:/usr/bin:/bin" RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 RUST_LIBC_UNSTABLE_MUSL_V1_2_3=1 \
             CARGO_ZIGBUILD_PYTHON_PATH="$venv/bin/python" CARGO_PROFILE_RELEASE_PANIC=immediate-abort \
-            RUSTFLAGS="$flags -C link-self-contained=no -C force-unwind-tables=no --cfg silent_panics $small" \
+            RUSTFLAGS="$flags -C link-self-contained=no -C force-unwind-tables=no --cfg silent_panics --cfg libc_unstable_musl_v1_2 $small" \
             cargo-zigbuild zigbuild -Zpanic-immediate-abort -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size \
             --release --locked --target "$target" --target-dir "$directory/build"
         ;;

@@ -11,7 +11,8 @@ mod util;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
 
 use util::peer::exchange;
 use util::*;
@@ -167,6 +168,70 @@ fn a_board_is_served() {
             assert!(remote == local, "{} {kind}: the objects differ", board.machine);
         }
         daemon.wait_for_jobs("COMPILE_OK", kinds.len());
+        workspace.assert_clean();
+    }
+}
+
+/// 2040-01-01: beyond what 32 bits count from 1970, which take it for 1903.
+const BEYOND: Duration = Duration::from_secs(2_208_988_800);
+
+fn set_modified(path: &Path, time: SystemTime) {
+    fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+}
+
+/// A mark of a host that is down counts while it is younger than a minute, one from the future does. In pump mode a header's change is seen.
+#[test]
+fn a_board_has_times_after_2038() {
+    let late = SystemTime::UNIX_EPOCH + BEYOND;
+    for board in BOARDS {
+        let Some(binary) = board.binary() else { continue };
+        let workspace = Workspace::new(board.machine);
+        let daemon = Daemon::ours(&workspace, &["--allow-compiler", &board.compiler("gcc")]);
+        workspace.write("a.h", "enum { A = 1 };\n");
+        workspace.write("a.c", "#include \"a.h\"\nint a = A;\n");
+        set_modified(&workspace.work().join("a.h"), late);
+        let socket = workspace.path("socket");
+        let mut include_server = board.command(&workspace, &binary, "include_server");
+        include_server.args(["--no-detach", "--until-eof", "--port"]).arg(&socket).stdin(Stdio::piped());
+        let mut include_server = include_server.spawn().unwrap();
+        wait_until("the include server's socket", || socket.exists());
+        let try_on = |options: &str| {
+            let mut client = board.command(&workspace, &binary, "distcc");
+            client.env("DISTCC_HOSTS", daemon.host() + options).env("INCLUDE_SERVER_PORT", &socket);
+            let ended = run(compile(&mut client, &board));
+            (ended.status.success(), explain(&ended))
+        };
+        let same = |what: &str| {
+            succeed(workspace.command(board.compiler("gcc")).args(["-O2", "-c", "a.c", "-o", "local.o"]));
+            let [local, remote] =
+                ["local.o", "remote.o"].map(|name| fs::read(workspace.work().join(name)).unwrap());
+            assert!(local == remote, "{}, {what}: the objects differ", board.machine);
+        };
+
+        let mark = workspace.path(&format!("top/lock/backoff_tcp_127.0.0.1_{}_0", daemon.port));
+        for options in ["", ",cpp,lzo"] {
+            let (ended_well, text) = try_on(options);
+            assert!(ended_well, "{}{options}: {text}", board.machine);
+            same(options);
+        }
+        fs::write(&mark, "x").unwrap();
+        set_modified(&mark, late);
+        let (ended_well, text) = try_on("");
+        assert!(
+            !ended_well,
+            "{}: the mark of 2040 does not count, as with rustup's library: {text}",
+            board.machine
+        );
+        set_modified(&mark, SystemTime::now() - Duration::from_secs(3600));
+        workspace.write("a.h", "enum { A = 2 };\n");
+        set_modified(&workspace.work().join("a.h"), late + Duration::from_secs(1));
+        let (ended_well, text) = try_on(",cpp,lzo");
+        assert!(ended_well, "{}: {text}", board.machine);
+        same("a header changed in 2040");
+        daemon.wait_for_jobs("COMPILE_OK", 3);
+
+        drop(include_server.stdin.take());
+        assert!(include_server.wait().unwrap().success());
         workspace.assert_clean();
     }
 }

@@ -393,7 +393,7 @@ pub fn usage() -> Usage {
 
 /// Microseconds of the clock that never goes back, as a service manager wants them.
 pub fn monotonic_micros() -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut now = libc::timespec::default();
     // SAFETY: `now` lives through the call.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
     // The fields' widths differ between systems.

@@ -247,7 +247,9 @@ pub fn alarm(seconds: u32) {
 
 /// Sleeps until `time` has passed or a signal comes.
 pub fn nap(time: Duration) {
-    let time = libc::timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos() as _ };
-    // SAFETY: `time` lives through the call; the rest after a signal is not asked for.
-    unsafe { libc::nanosleep(&time, std::ptr::null_mut()) };
+    // On some systems it has more fields than these two.
+    let mut wanted = libc::timespec::default();
+    (wanted.tv_sec, wanted.tv_nsec) = (time.as_secs() as _, time.subsec_nanos() as _);
+    // SAFETY: `wanted` lives through the call; the rest after a signal is not asked for.
+    unsafe { libc::nanosleep(&wanted, std::ptr::null_mut()) };
 }

@@ -7,6 +7,8 @@ use std::ffi::c_void;
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// What a thread does.
 type Work = Box<dyn FnOnce() + Send>;
@@ -49,4 +51,54 @@ extern "C" fn run(work: *mut c_void) -> *mut c_void {
     let work = unsafe { Box::from_raw(work.cast::<Work>()) };
     work();
     ptr::null_mut()
+}
+
+/// Wakes a thread that waits, but not for longer than it wants to.
+///
+/// The standard library's timed waits hand the kernel a time of the C library's size for a call that takes the kernel's, so they end up
+/// to a second early where the two differ: on 32-bit processors with times beyond 2038. `.clippy.toml` forbids them.
+#[derive(Default)]
+pub struct Bell {
+    rung: AtomicU32,
+}
+
+/// A time as `futex` takes it: two of the kernel's long integers.
+#[repr(C)]
+struct Interval {
+    seconds: libc::c_long,
+    nanoseconds: libc::c_long,
+}
+
+impl Bell {
+    /// How often it has rung, for [`Bell::wait`].
+    pub fn count(&self) -> u32 {
+        self.rung.load(Ordering::Acquire)
+    }
+
+    /// Rings, and wakes one who waits.
+    pub fn ring(&self) {
+        self.rung.fetch_add(1, Ordering::Release);
+        // SAFETY: the kernel only compares the address with those at which threads wait.
+        unsafe {
+            libc::syscall(libc::SYS_futex, self.rung.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1)
+        };
+    }
+
+    /// Waits until it has rung more often than `count`, `at_most` has passed or a signal came. It may also return for no reason.
+    pub fn wait(&self, count: u32, at_most: Duration) {
+        let at_most = Interval {
+            seconds: at_most.as_secs().try_into().unwrap_or(libc::c_long::MAX),
+            nanoseconds: at_most.subsec_nanos() as libc::c_long,
+        };
+        // SAFETY: the number and the time live through the call, which reads them.
+        unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                self.rung.as_ptr(),
+                libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
+                count,
+                &raw const at_most,
+            )
+        };
+    }
 }
