@@ -116,8 +116,8 @@ fn large_answers_for_deaf_clients_are_not_all_in_memory() {
             client
         })
         .collect();
-    // 32 MB of answers each, and what the last one was made in.
-    let most = workers(&daemon) * (32 + 24) * MB;
+    // 48 MB of answers each, and what the last one was made in.
+    let most = workers(&daemon) * (48 + 24) * MB;
     let all = CLIENTS * 10 * MB;
     assert!(anonymous(&daemon) < most && most < all, "{} kB, {most} at most", anonymous(&daemon));
     let replies: Vec<Vec<u8>> = clients.into_iter().map(rest_of).collect();

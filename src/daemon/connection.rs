@@ -40,6 +40,8 @@ pub struct Connection {
     pub deadline: Instant,
     /// How much memory its source gets.
     pub memory: Memory,
+    /// What is set aside for it until it is expanded, in bytes.
+    pub compressed: usize,
     /// What a large command takes of the worker's memory, in bytes.
     pub command: usize,
     /// The same for the answer.
@@ -148,6 +150,7 @@ impl Connection {
             silence,
             deadline: now + silence,
             memory: Memory::default(),
+            compressed: 0,
             command: 0,
             answer: 0,
             names: None,

@@ -176,8 +176,7 @@ impl Compile {
             }
             Source::Small(_) | Source::Placed => self.placed(places)?.write(bytes, most),
             Source::Compressed(collected) if collected.len() + bytes.len() <= most => {
-                // Memory is set aside for as much as was announced.
-                buffers.enlarge(collected, most);
+                buffers.enlarge(collected, collected.len() + bytes.len());
                 collected.extend_from_slice(bytes);
                 Ok(())
             }
@@ -204,7 +203,7 @@ impl Compile {
     ) -> Option<io::Result<usize>> {
         match &mut self.source {
             Source::Compressed(collected) if collected.len() + left <= self.memory => {
-                buffers.enlarge(collected, self.memory);
+                buffers.enlarge(collected, collected.len() + left);
                 let has_room = collected.capacity() - collected.len() >= left;
                 has_room.then(|| file::read_to_end_of(collected, from, left))
             }

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 /// Bytes of sources and answers that a worker keeps in memory; what comes beyond waits or goes to the disk.
-pub const MEMORY: usize = 32 << 20;
+pub const MEMORY: usize = 48 << 20;
 
-/// So much of [`MEMORY`] is left for expanding while compressed sources wait for a slot: those that are expanded without room
-/// for it go to the disk.
-pub const FOR_EXPANDING: usize = MEMORY / 2;
+/// So much of [`MEMORY`] is for compressed sources until they are expanded, unless there is only one. Beside them, four sources
+/// of 10 MB find room for being expanded; what finds none goes to the disk.
+pub const COMPRESSED: usize = 8 << 20;
 
 /// Bytes of large commands that a worker keeps in memory; beyond it, who has not sent all of its request makes way.
 pub const COMMANDS: usize = 16 << 20;

@@ -143,6 +143,7 @@ impl Worker<'_> {
     /// A connection's job, if it has one, is over.
     fn forget(&mut self, connection: &mut Connection) {
         self.commands -= std::mem::take(&mut connection.command);
+        self.no_longer_compressed(connection);
         let Some(compile) = connection.compile.take() else { return };
         self.free_memory(compile.memory);
         if let Some(workplace) = compile.into_workplace() {
@@ -254,6 +255,7 @@ impl Worker<'_> {
     /// Expands the source, now that it has a slot and no more of them than there are slots do so at once, and
     /// starts the compiler.
     fn start(&mut self, id: u32, connection: &mut Connection) -> Result<(), Outcome> {
+        self.no_longer_compressed(connection);
         let Some(compile) = &mut connection.compile else { return Err(Outcome::ClientGone) };
         // An expanded source may take what there is, but no more.
         compile.memory += std::mem::take(&mut self.room);
@@ -312,7 +314,8 @@ impl Worker<'_> {
         {
             let (compiler, source) = compile.names();
             connection.names = Some((compiler.to_vec(), source.to_vec()));
-            match self.answers.with_results(version, status, compile, self.room) {
+            // What the source has is free in a moment.
+            match self.answers.with_results(version, status, compile, self.room + compile.memory) {
                 Ok(reply) => reply,
                 Err(e) => {
                     let refusal = cannot("return the result", &e);
@@ -329,6 +332,9 @@ impl Worker<'_> {
             self.answers.with_text(version, status, &text)
         };
         reply.linger = !connection.session.has_whole_request();
+        if let Some(compile) = &mut connection.compile {
+            self.free_memory(std::mem::take(&mut compile.memory));
+        }
         connection.answer = reply.memory().min(self.room);
         self.room -= connection.answer;
         connection.reply = Some(reply);

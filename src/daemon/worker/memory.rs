@@ -40,11 +40,15 @@ impl Worker<'_> {
             return Decision::Go;
         }
         let is_compressed = connection.session.version().is_some_and(Version::compressed);
-        let is_first = self.room == limits::MEMORY;
-        let kept_free = if is_compressed && !is_first { limits::FOR_EXPANDING } else { 0 };
-        if left + kept_free <= self.room {
+        let leaves_room =
+            !is_compressed || self.compressed == 0 || self.compressed + left <= limits::COMPRESSED;
+        if left <= self.room && leaves_room {
             self.room -= left;
             compile.memory += left;
+            if is_compressed {
+                self.compressed += left;
+                connection.compressed = left;
+            }
         } else {
             let since = match connection.memory {
                 Memory::Wanted(since) => since,
@@ -73,9 +77,21 @@ impl Worker<'_> {
         }
     }
 
-    /// Gives memory back, which others may wait for.
+    /// A compressed source is about to be expanded, or is not needed any more.
+    pub(super) fn no_longer_compressed(&mut self, connection: &mut Connection) {
+        let len = std::mem::take(&mut connection.compressed);
+        self.compressed -= len;
+        self.call_parked(len);
+    }
+
+    /// Gives memory back.
     pub(super) fn free_memory(&mut self, len: usize) {
         self.room += len;
+        self.call_parked(len);
+    }
+
+    /// So much memory has been given back, which others may wait for.
+    fn call_parked(&mut self, len: usize) {
         if !self.parked.is_empty() && len > 0 {
             let now = Instant::now();
             (self.memory_given_back, self.look_at_parked) = (Some(now), Some(now));

@@ -148,6 +148,8 @@ struct Worker<'a> {
     next_id: u32,
     /// Bytes of sources and answers that still fit into memory.
     room: usize,
+    /// Bytes set aside for compressed sources that are not expanded yet.
+    compressed: usize,
     /// Bytes of large commands.
     commands: usize,
     /// What is being read.
@@ -182,6 +184,7 @@ impl<'a> Worker<'a> {
             accept_again: None,
             next_id: 0,
             room: limits::MEMORY,
+            compressed: 0,
             commands: 0,
             inbox: Vec::new(),
             workplaces: Workplaces::new(policy.keep_files),
