@@ -33,9 +33,10 @@ listening() {
     done
 }
 
-# start_server OPTION...: sets port.
+# start_server OPTION...: sets port. It stays the user it is started by: root's own files are often closed to others.
 start_server() {
     : >"$dir/server.log"
+    [ "$(id -u)" -ne 0 ] || set -- --user root "$@"
     "$dir/bin/distccd" --daemon --no-detach --listen 127.0.0.1 --port 0 --jobs "$jobs" \
         --masquerade-dir "$dir/bin/compilers" --log-stderr --log-level info "$@" 2>"$dir/server.log" &
     server=$!

@@ -86,9 +86,15 @@ impl Compilers {
             || self.dirs.iter().any(|dir| dir.is_dir())
     }
 
-    /// The directories, for messages.
+    /// The directories, for messages; of those that are closed to the user that the daemon has become, that is said.
     pub fn dirs(&self) -> String {
-        self.dirs.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(", ")
+        let describe = |dir: &PathBuf| match fs::metadata(dir.join(".")) {
+            Err(e) if e.kind() == PermissionDenied => {
+                format!("{} (which is closed to the server's user)", dir.display())
+            }
+            _ => dir.display().to_string(),
+        };
+        self.dirs.iter().map(describe).collect::<Vec<_>>().join(", ")
     }
 
     /// The program that a client's compiler name stands for.
