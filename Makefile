@@ -3,7 +3,7 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 
-.PHONY: all build demo demo-pump test test-pump-projects lint fuzz attack bench static dist reproducible source deb test-packaging install clean
+.PHONY: all build demo demo-pump test test-pump-projects lint fuzz attack bench static dist reproducible source deb test-packaging test-fresh install clean
 
 all: build
 
@@ -102,6 +102,11 @@ deb:
 test-packaging:
 	sh tests/setup.sh packaging
 	sh tests/packaging.sh
+
+# The commands of README in a fresh Debian with nothing but this Rust, as root: make test-fresh ONLY="demo dist"
+test-fresh:
+	sh tests/setup.sh packaging
+	sh tests/fresh.sh $(ONLY)
 
 # The program, its names, manual pages and what init systems and shells need: see cross/install.sh
 install: build
