@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use util::peer::exchange;
+use distcc::wire::Version;
+use util::peer::{exchange, request};
 use util::*;
 
 struct Board {
@@ -169,6 +170,63 @@ fn a_board_is_served() {
         }
         daemon.wait_for_jobs("COMPILE_OK", kinds.len());
         workspace.assert_clean();
+    }
+}
+
+/// What a board's server has of memory, idle and when two clients have had 100 jobs done. qemu maps what is the program's own below 4 GiB,
+/// and its translator and the code that it makes above.
+#[test]
+fn a_board_keeps_little_memory() {
+    let is_programs = |mapping: &[&str]| mapping[0].split('-').all(|end| end.len() <= "ffffffff".len());
+    for board in BOARDS.into_iter().filter(|board| board.machine == "armv7") {
+        let Some(binary) = board.binary() else { continue };
+        let workspace = Workspace::new(board.machine);
+        workspace.script(
+            "servers/mycc",
+            "#!/bin/sh\nwhile [ \"$1\" != -o ]; do shift; done; head -c 100000 /dev/zero > \"$2\"\n",
+        );
+        let mut command = board.command(&workspace, &binary, "distccd");
+        command
+            .env("PATH", format!("{}:/usr/bin:/bin", workspace.path("servers").display()))
+            .args([
+                "--daemon",
+                "--no-detach",
+                "--log-stderr",
+                "--log-level",
+                "info",
+                "--nice",
+                "0",
+                "--jobs",
+                "2",
+            ])
+            .args(["--listen", "127.0.0.1", "--port", "0", "--allow-compiler", "mycc"]);
+        let daemon = Daemon::start(&workspace, &mut command);
+        wait_until("the workers", || daemon.processes().len() == 3);
+        let measure = |name: &str| -> u64 {
+            daemon.processes().into_iter().map(|pid| mapped(pid, name, is_programs)).sum()
+        };
+        let before = (measure("Pss:"), measure("Anonymous:"));
+        let source = "static const char *of_a_header = \"and what it has of it\";\n".repeat(5_000);
+        let job = request(Version::Lzo, &["mycc", "-c", "a.c", "-o", "a.o"], source.as_bytes());
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| (0..50).for_each(|_| assert!(exchange(daemon.port, &job, false).is_some())));
+            }
+        });
+        daemon.wait_for_jobs("COMPILE_OK", 100);
+        // What the next job could have used is kept for a second.
+        std::thread::sleep(Duration::from_millis(1500));
+        let after = (measure("Pss:"), measure("Anonymous:"));
+        println!(
+            "{} processes: {} kB, {} of them not of the file; after 100 jobs {} and {}",
+            daemon.processes().len(),
+            before.0,
+            before.1,
+            after.0,
+            after.1
+        );
+        assert!(before.1 > 0 && after.0 < 1536, "{before:?} {after:?}");
+        daemon.stop();
     }
 }
 

@@ -29,24 +29,11 @@ fn anonymous(daemon: &Daemon) -> u64 {
 /// Kilobytes that a daemon takes beside its program: heaps, stacks and files in memory. What the loader changes in the
 /// program's own pages, a quarter of a megabyte in a debug build, is not among them.
 fn own(daemon: &Daemon) -> u64 {
-    let of = |pid: u32| {
-        let text = fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap_or_default();
-        let (mut sum, mut is_own) = (0, false);
-        for line in text.lines() {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            match words.as_slice() {
-                ["Pss:", kilobytes, _] if is_own => sum += kilobytes.parse::<u64>().unwrap(),
-                // A mapping's first line: addresses, rights, offset, device, inode and perhaps a name.
-                [_, rights, _, _, _, name @ ..] if rights.len() == 4 => {
-                    is_own =
-                        name.first().is_none_or(|name| !name.starts_with('/') || name.starts_with("/memfd:"));
-                }
-                _ => {}
-            }
-        }
-        sum
+    let is_own = |mapping: &[&str]| match mapping {
+        [_, _, _, _, _, name, ..] => !name.starts_with('/') || name.starts_with("/memfd:"),
+        _ => true,
     };
-    daemon.processes().into_iter().map(of).sum()
+    daemon.processes().into_iter().map(|pid| mapped(pid, "Pss:", is_own)).sum()
 }
 
 /// Bytes that nothing makes smaller.

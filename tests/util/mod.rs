@@ -493,6 +493,24 @@ pub fn field(pid: u32, file: &str, name: &str) -> u64 {
     line.and_then(|rest| rest.split_whitespace().next()).and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
+/// Kilobytes in the fields of this name of those mappings of a process whose first line, in words (addresses, rights, offset, device,
+/// inode and perhaps a name), `counts`.
+pub fn mapped(pid: u32, name: &str, counts: impl Fn(&[&str]) -> bool) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap_or_default();
+    let (mut sum, mut is_counted) = (0, false);
+    for line in text.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            [field, kilobytes, "kB"] if is_counted && *field == name => {
+                sum += kilobytes.parse::<u64>().unwrap()
+            }
+            mapping @ [_, rights, _, _, _, ..] if rights.len() == 4 => is_counted = counts(mapping),
+            _ => {}
+        }
+    }
+    sum
+}
+
 /// Puts a program and the libraries it is linked with into `root`.
 pub fn put_program(root: &Path, program: &Path, to: &str) {
     let copy = |from: &Path, to: PathBuf| {
