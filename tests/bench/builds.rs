@@ -1,11 +1,12 @@
 //! What whole builds cost, ours beside stock's: `make bench-builds`.
 //!
-//! Four tables: the processor time of real builds, with and without compilers; the time that
-//! many clients take who share few slots; system calls per job; and the time of a build through a slow line. A side is
+//! Five tables: the processor time of real builds, with and without compilers; the time that
+//! many clients take who share few slots; how soon one of a thousand that wait gets a slot that is freed; system calls per job; and the
+//! time of a build through a slow line. A side is
 //! client and daemon of one kind; both take turns within a round, and a ratio is taken within a round. In pump mode
 //! stock's clients ask our include server: their own does not run with the Python of this decade.
 //!
-//! `cargo bench --bench builds -- calls` prints only what is named: `cpu`, `crowd`, `calls`, `line`.
+//! `cargo bench --bench builds -- calls` prints only what is named: `cpu`, `crowd`, `waiters`, `calls`, `line`.
 
 // The tables are for people; a closed pipe may end them.
 #![allow(clippy::disallowed_macros)]
@@ -23,6 +24,7 @@ mod relay;
 mod rig;
 #[allow(dead_code)]
 mod servers;
+mod waiters;
 
 use std::fs;
 use std::time::Instant;
@@ -66,6 +68,9 @@ fn main() {
     }
     if is_wanted("crowd") {
         crowd(&workspace);
+    }
+    if is_wanted("waiters") {
+        waiters::report(&workspace, KINDS);
     }
     if is_wanted("calls") {
         calls::report(&workspace);

@@ -8,6 +8,9 @@
 //! The static binary, which is what users get, has columns of its own where `sh cross/build.sh MACHINE` has made one
 //! for this machine; build it anew after a change.
 //!
+//! What `least` takes, a program that does nothing but send and receive (`least.rs`), nobody can do without, less what that
+//! needs to start: it is linked dynamically and large, as the row of `--version` shows.
+//!
 //! `cargo bench --bench client -- "10 MB" plain` measures only the cells whose first columns contain these; `start` and
 //! `local` are the names of the others.
 
@@ -18,6 +21,7 @@
 mod util;
 
 mod clients;
+mod least;
 // The stub is the other benchmarks' affair.
 #[allow(dead_code)]
 mod rig;
@@ -68,19 +72,23 @@ enum Work {
 }
 
 fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if least::client(&words) {
+        return;
+    }
     // Cargo passes --bench; whoever runs all targets as tests wants no minutes of load.
-    if !std::env::args().any(|arg| arg == "--bench") || util::stock("distcc").is_none() {
+    if !words.iter().any(|arg| arg == "--bench") || util::stock("distcc").is_none() {
         return;
     }
     let begun = Instant::now();
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let wanted: Vec<&String> = words.iter().filter(|arg| !arg.starts_with('-')).collect();
     let workspace = Workspace::new("bench-client");
     let payloads = rig::payloads(&workspace);
     rig::print_machine();
     let sides = sides(&workspace);
     let server = InstantServer::start();
     let mut cells = cells(&payloads);
-    cells.retain(|cell| wanted.iter().all(|part| cell.name.contains(part)));
+    cells.retain(|cell| wanted.iter().all(|part| cell.name.contains(*part)));
     for _ in 0..ROUNDS {
         for cell in &mut cells {
             let slices = slices(&workspace, &server, &sides, cell.work, &payloads);
@@ -91,9 +99,13 @@ fn main() {
     println!("\n{:.0} s", begun.elapsed().as_secs_f64());
 }
 
-/// Ours in each form that is here, and last what they are held against.
+/// The least, ours in each form that is here, and last what they are held against.
 fn sides(workspace: &Workspace) -> Vec<Side> {
-    let mut sides = vec![Side { name: "ours", program: workspace.path("bin/distcc") }];
+    let least = std::env::current_exe().unwrap();
+    let mut sides = vec![
+        Side { name: least::WORD, program: least },
+        Side { name: "ours", program: workspace.path("bin/distcc") },
+    ];
     let target = option_env!("CARGO_TARGET_DIR").unwrap_or("target");
     let program = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join(target)
@@ -146,10 +158,18 @@ fn slices(
             words = own.to_vec();
         }
     }
-    let mut clients: Vec<Command> =
-        sides.iter().map(|side| client(workspace, &side.program, &host)).collect();
-    for client in &mut clients {
-        client.args(&words).stdout(Stdio::null());
+    let mut clients = Vec::new();
+    for side in sides {
+        let mut client = client(workspace, &side.program, &host);
+        client.stdout(Stdio::null());
+        match (side.name, work) {
+            (least::WORD, Work::Job { version, source, .. }) => {
+                client.args([least::WORD, &server.port.to_string(), VERSIONS[version].1, source, "job.o"])
+            }
+            (least::WORD, Work::Alone(_)) => client.arg(least::WORD),
+            _ => client.args(&words),
+        };
+        clients.push(client);
     }
     let mut sums = vec![Slice { cpu: 0.0, wall: 0.0 }; sides.len()];
     let (begun, mut jobs) = (Instant::now(), 0.0);
