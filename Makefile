@@ -3,7 +3,7 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 
-.PHONY: all build demo demo-pump test test-pump-projects lint fuzz attack bench static dist reproducible source deb test-packaging test-fresh install clean
+.PHONY: all build demo demo-pump test test-static test-pump-projects lint fuzz attack bench static dist reproducible source deb test-packaging test-fresh install clean
 
 all: build
 
@@ -35,6 +35,12 @@ EVERY ?= 1
 test-pump-projects:
 	sh tests/setup.sh test
 	DISTCC_PUMP_EVERY=$(EVERY) $(CARGO) test --locked --test projects large_projects -- --ignored --nocapture
+
+# All but real projects with the static binary of this kind of machine instead, as it is deployed
+test-static:
+	sh tests/setup.sh test
+	sh cross/dist.sh $(shell uname -m)
+	DISTCC_TEST_BINARY=$(CURDIR)/target/dist/$(shell uname -m)/distcc $(CARGO) test --locked --test tests --test attack --test timing
 
 # What CI insists on besides
 lint:

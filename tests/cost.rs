@@ -21,12 +21,17 @@ const JOBS: [(&str, &str, usize); 6] = [
 /// Where our own work begins: what comes before is the loader's, and none of it is there in a static binary.
 const FIRST: &str = "poll([{fd=0";
 
-/// Whether a call is the allocator's affair, the kernel's, or a check of the standard library that only debug builds make.
+/// Whether a call is not the allocator's affair, the kernel's, a check of the standard library that only debug builds make, or one
+/// more that a static build needs: musl's for what is opened, and to hear of faults of its own.
 fn is_ours(call: &str) -> bool {
     let name = call.split('(').next().unwrap_or(call);
     !["brk", "madvise", "mmap", "mremap", "munmap"].contains(&name)
         && !call.starts_with("---")
         && !call.contains("F_GETFD")
+        && !call.contains("F_SETFD, FD_CLOEXEC")
+        && !["rt_sigprocmask(SIG_UNBLOCK, [RT_1 RT_2]", "rt_sigaction(SIGILL,", "rt_sigaction(SIGTRAP,"]
+            .iter()
+            .any(|own| call.starts_with(own))
 }
 
 #[test]

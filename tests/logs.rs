@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -202,4 +203,70 @@ fn a_log_file_that_cannot_be_made_is_replaced() {
     let output = run(command.arg("--log-file").arg(Path::new("/no/such/dir/log")));
     assert!(stderr(&output).contains("cannot open the log file /no/such/dir/log"), "{}", explain(&output));
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&output.status), Some(libc::SIGALRM));
+}
+
+#[test]
+fn sighup_opens_a_rotated_log_again() {
+    rotates(&[]);
+}
+
+/// The signal reaches workers that do not listen to signals yet: their pipe for them takes half a second.
+#[test]
+fn sighup_reaches_workers_that_have_just_begun() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "strace is missing: run tests/setup.sh test");
+        eprintln!("SKIPPED: strace is missing; run tests/setup.sh test");
+        return;
+    }
+    rotates(&[
+        "strace",
+        "-f",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=pipe2",
+        "-e",
+        "inject=pipe2:delay_enter=500000",
+    ]);
+}
+
+/// Renames the log of a daemon that is started by these words, and has it opened again.
+fn rotates(prefix: &[&str]) {
+    let workspace = Workspace::new("rotate");
+    let (log, old) = (workspace.path("tmp/../home/d.log"), workspace.path("home/d.log.1"));
+    let port = free_port().to_string();
+    let mut words: Vec<OsString> = prefix.iter().map(OsString::from).collect();
+    words.push(workspace.path("bin/distccd").into());
+    let options = [
+        "--daemon",
+        "--no-detach",
+        "--listen",
+        "127.0.0.1",
+        "--port",
+        &port,
+        "--jobs",
+        "2",
+        "--lifetime",
+        "120",
+        "--log-file",
+    ];
+    words.extend(options.map(OsString::from));
+    let mut daemon = workspace.command(&words[0]).args(&words[1..]).arg(&log).spawn().unwrap();
+    let lines = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+    wait_until("it has started", || lines(&log).contains("preforking daemon started"));
+    let text = lines(&log);
+    let pid = text.split(['[', ']']).nth(1).unwrap().parse().unwrap();
+    wait_until("there are workers", || children(pid).len() == 2);
+    fs::rename(&log, &old).unwrap();
+    signal_pid(pid, libc::SIGHUP);
+    wait_until("there is a new log", || lines(&log).contains("opened again"));
+    workspace.write("a.c", "int x;\n");
+    for _ in 0..8 {
+        let hosts = format!("127.0.0.1:{port}");
+        succeed(workspace.distcc(&hosts).env("DISTCC_FALLBACK", "0").args(["gcc", "-c", "a.c"]));
+    }
+    wait_until("the jobs are in the new log", || lines(&log).matches("COMPILE_OK").count() == 8);
+    assert!(!lines(&old).contains("COMPILE_OK"));
+    signal_pid(pid, libc::SIGTERM);
+    assert!(daemon.wait().unwrap().success());
 }

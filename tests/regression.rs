@@ -49,7 +49,7 @@ fn accepting_resumes_after_descriptors_ran_short() {
     let daemon = daemon_with_servers(&workspace, "ulimit -n 40;");
     let idle: Vec<TcpStream> =
         (0..120).map(|_| TcpStream::connect(("127.0.0.1", daemon.port)).unwrap()).collect();
-    wait_until("descriptors have run short", || daemon.log().contains("Too many open files"));
+    wait_until("descriptors have run short", || daemon.log().contains("(os error 24)"));
     let hosts = daemon.host();
     let mut client = workspace.distcc(&hosts);
     let mut client = client.env("DISTCC_FALLBACK", "0").args(["gcc", "-c", "a.c"]).spawn().unwrap();

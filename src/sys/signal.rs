@@ -6,7 +6,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::{cvt, cvt_len, file};
@@ -51,6 +51,9 @@ static INTERRUPT: AtomicI32 = AtomicI32::new(0);
 
 /// The writing end of the [`SignalPipe`] in use, -1 if there is none.
 static PIPE: AtomicI32 = AtomicI32::new(-1);
+
+/// Signals that came while there was no pipe, a bit each.
+static EARLY: AtomicU32 = AtomicU32::new(0);
 
 /// From now on an interrupt does not end the process: the blocking call it meets fails with `Interrupted`,
 /// and [`interrupted`] tells which it was. An interrupt that was ignored when the process started (`nohup`)
@@ -121,6 +124,11 @@ impl SignalPipe {
         for signal in signals {
             handle(*signal, note_in_pipe)?;
         }
+        // Those that a new process had before it came to this.
+        let early = EARLY.swap(0, Ordering::Relaxed);
+        (0..u32::BITS)
+            .filter(|number| early & (1 << number) != 0)
+            .for_each(|number| note_in_pipe(number as i32));
         Ok(SignalPipe { read, write })
     }
 
@@ -133,9 +141,10 @@ impl SignalPipe {
     }
 }
 
-/// For a new process: signals do not go into the pipe that its parent reads.
+/// For a new process: signals do not go into the pipe that its parent reads, but wait for its own.
 pub fn leave_parents_pipe() {
     PIPE.store(-1, Ordering::Relaxed);
+    EARLY.store(0, Ordering::Relaxed);
 }
 
 impl Drop for SignalPipe {
@@ -154,13 +163,18 @@ impl AsFd for SignalPipe {
 
 /// Writes the signal's number; a full pipe loses it, but then the loop has hundreds to wake up for.
 extern "C" fn note_in_pipe(number: libc::c_int) {
+    let pipe = PIPE.load(Ordering::Relaxed);
+    if pipe < 0 {
+        EARLY.fetch_or(1 << number, Ordering::Relaxed);
+        return;
+    }
     let byte = number as u8;
     // SAFETY: write is safe in a handler; one byte of a live local. errno is put back for the interrupted
     // code.
     unsafe {
         let errno = libc::__errno_location();
         let before = *errno;
-        libc::write(PIPE.load(Ordering::Relaxed), (&raw const byte).cast(), 1);
+        libc::write(pipe, (&raw const byte).cast(), 1);
         *errno = before;
     }
 }

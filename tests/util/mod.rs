@@ -23,8 +23,11 @@ pub mod peer;
 pub mod shell;
 pub mod stub;
 
-/// Our binary.
-pub const OURS: &str = env!("CARGO_BIN_EXE_distcc");
+/// Our binary, or another build of it (`make test-static`).
+pub const OURS: &str = match option_env!("DISTCC_TEST_BINARY") {
+    Some(binary) => binary,
+    None => env!("CARGO_BIN_EXE_distcc"),
+};
 
 /// Whose program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
