@@ -34,6 +34,8 @@ pub struct Given {
 const SENT_FROM_FILE: u64 = 64 * 1024;
 /// Bytes that are looked at in one piece, unless a line is longer.
 const PIECE: usize = 64 * 1024;
+/// What the encoder looks at in one piece, in bytes.
+const WINDOW: usize = 256 * 1024;
 
 impl Source {
     /// The source of a job that is preprocessed already, as it is; `None` if it does not say whose text it is.
@@ -156,8 +158,9 @@ impl Given {
             // Nobody wants the rest.
             if reason.is_some() { Err(io::Error::from(io::ErrorKind::Other)) } else { Ok(count) }
         };
-        let mut stream = Vec::new();
-        let compressed = Encoder::new().compress_pieces(&mut Vec::new(), &mut stream, &mut next);
+        // Pages from the kernel are zeros already, which those of a window that grows are made once more.
+        let (mut window, mut stream) = (vec![0; WINDOW], Vec::new());
+        let compressed = Encoder::new().compress_pieces(&mut window, &mut stream, &mut next);
         if reason.is_none() {
             compressed?;
             self.stream = Some(stream);
