@@ -45,11 +45,11 @@ case $toolchain in
     debian)
         venv=$(sh cross/setup.sh --check)
         # Debian's rustc has no start-up objects of musl; zig brings its own. Tables for unwinding are a tenth of the
-        # file, and so are the texts of panics: sys/start.rs says what stands in for them.
+        # file, and so are the texts of panics: sys/start.rs says what stands in for them. No line of the log tells its place in the source.
         # Its musl is 1.2, in which all times have 64 bits; the crate libc, the library's older copy of which knows only the variable, is for 1.1.
         env PATH="$venv/bin:/usr/bin:/bin" RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 RUST_LIBC_UNSTABLE_MUSL_V1_2_3=1 \
             CARGO_ZIGBUILD_PYTHON_PATH="$venv/bin/python" CARGO_PROFILE_RELEASE_PANIC=immediate-abort \
-            RUSTFLAGS="$flags -C link-self-contained=no -C force-unwind-tables=no --cfg silent_panics --cfg libc_unstable_musl_v1_2 $small" \
+            RUSTFLAGS="$flags -C link-self-contained=no -C force-unwind-tables=no -Zlocation-detail=none --cfg silent_panics --cfg libc_unstable_musl_v1_2 $small" \
             cargo-zigbuild zigbuild -Zpanic-immediate-abort -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size \
             --release --locked --target "$target" --target-dir "$directory/build"
         ;;
