@@ -310,9 +310,8 @@ fn expand_short(
 ) -> (usize, usize, usize) {
     let Some(mut rest) = input.get(read..) else { return (read, written, literals) };
     while let Some(ahead) = rest.first_chunk::<AHEAD>() {
-        let Some(target) = buffer.get_mut(written..).and_then(|rest| rest.first_chunk_mut::<ROOM>()) else {
-            break;
-        };
+        let Some((before, after)) = buffer.split_at_mut_checked(written) else { break };
+        let Some(target) = after.first_chunk_mut::<ROOM>() else { break };
         let opcode = usize::from(ahead[0]);
         if opcode < 0x10 {
             if literals != 0 || opcode == 0 {
@@ -343,26 +342,27 @@ fn expand_short(
         }
         let value = word >> 8 & u32::from(kind.mask);
         let distance = ((value << 3) >> kind.shift) as usize + usize::from(kind.nearest);
-        let last = (word >> (8 * is_three)) as usize & 3;
+        // The same, and without a shift by what is just being found out: all that follows waits for it.
+        let mask = (is_three as u32).wrapping_neg();
+        let last = ((word ^ ((word ^ (word >> 8)) & mask)) & 3) as usize;
         let tail = word_at(ahead, size);
         let Some(from) = written.checked_sub(distance) else { break };
         // The end, or a match that looks like it.
         if distance == MIDDLE {
             break;
         }
-        if distance >= 16 {
-            copy::<16>(buffer, from, written);
-            copy::<16>(buffer, from + 16, written + 16);
-            let mut done = 32;
-            while done < length {
-                copy::<16>(buffer, from + done, written + done);
-                done += 16;
+        match before[from..].first_chunk::<MOST>() {
+            Some(source) if length <= MOST => {
+                target[..MOST].copy_from_slice(source);
+                target[length..length + 4].copy_from_slice(&tail.to_le_bytes());
+                written += length;
             }
-        } else {
-            copy_near(&mut buffer[from..], distance, length);
+            _ => {
+                copy_match(buffer, written, distance, length);
+                written += length;
+                buffer[written..written + 4].copy_from_slice(&tail.to_le_bytes());
+            }
         }
-        written += length;
-        buffer[written..written + 4].copy_from_slice(&tail.to_le_bytes());
         rest = &rest[size + last..];
         written += last;
         literals = last;
@@ -526,6 +526,9 @@ const AHEAD: usize = 20;
 
 /// So much one of them may write: a match of 33 + 255 bytes, 15 that it overshoots, and four literals.
 const ROOM: usize = 320;
+
+/// Nearly all matches are no longer, and come from no closer.
+const MOST: usize = 32;
 
 /// How far a copy may overshoot what it is asked for, in bytes.
 const SLACK: usize = 16;

@@ -152,14 +152,30 @@ impl Search<'_> {
 
     /// Writes the matches that begin in the view, which begins at `base` in the input and is to be read to `end`, from
     /// position `start` of the input on, and the literals before them. Returns where it stopped.
-    #[inline(always)]
+    #[inline(never)]
     fn view(&mut self, input: &[u8], view: &View, base: usize, start: usize, end: usize, bits: u32) -> usize {
         // So that the output depends on nothing but the input, and no position is of another view.
         self.heads[..1 << bits].fill(0);
+        if bits == MOST_BITS {
+            self.matches(input, view, base, start, end, hash_of_five)
+        } else {
+            // In short inputs there are few long matches.
+            self.matches(input, view, base, start, end, |word| hash_of_four(word, bits))
+        }
+    }
+
+    /// The same with a table that is empty. Each kind of hash has a loop of its own, whose shifts are known.
+    #[inline(always)]
+    fn matches(
+        &mut self,
+        input: &[u8],
+        view: &View,
+        base: usize,
+        start: usize,
+        end: usize,
+        hash: impl Fn(u64) -> usize,
+    ) -> usize {
         let heads = &mut *self.heads;
-        let shift = 64 - bits;
-        // In short inputs there are few long matches.
-        let unused = if bits < MOST_BITS { 32 } else { 24 };
         // Beyond it the first bytes compared may be beyond the end.
         let Some(last) = end.checked_sub(LAST_LITERALS) else { return start };
         let mut at = start - base;
@@ -169,7 +185,7 @@ impl Search<'_> {
         while at <= last {
             let here = at as u16;
             let word = u64::from_le_bytes(load::<0, 8>(view, here));
-            let head = &mut heads[hash(word, unused, shift)];
+            let head = &mut heads[hash(word)];
             let from = *head;
             *head = here;
             let waiting = at.wrapping_add(before);
@@ -184,21 +200,14 @@ impl Search<'_> {
                 at += 1 + (waiting >> SKIP_SHIFT);
                 continue;
             }
-            let differ = Wide::from_le_bytes(load::<4, WIDE>(view, from))
-                ^ Wide::from_le_bytes(load::<4, WIDE>(view, here));
-            let length = if differ != 0 {
-                4 + (differ.trailing_zeros() / 8) as usize
-            } else {
-                long_match(view, from, here, end)
+            let length = match first_difference(view, from, here) {
+                Some(length) => length,
+                None => long_match(view, from, here, end),
             };
             staged = match waiting {
-                0..=3 => {
-                    let literals = load::<0, 4>(view, here.wrapping_sub(waiting as u16));
-                    self.stage.few_literals(staged, literals, waiting)
-                }
-                4..=16 => {
+                0..=16 => {
                     let literals = load::<0, 16>(view, here.wrapping_sub(waiting as u16));
-                    self.stage.some_literals(staged, literals, waiting)
+                    self.stage.literals(staged, literals, waiting)
                 }
                 _ => self.stage.run(staged, &input[base + at - waiting..base + at]),
             };
@@ -223,6 +232,21 @@ fn bits(len: usize) -> u32 {
     (len.checked_ilog2().unwrap_or(0) + 1).clamp(LEAST_BITS, MOST_BITS)
 }
 
+/// In how many bytes the view agrees at `from` and at `here`, where four are known to, if that is less than
+/// [`FIRST_COMPARED`].
+#[inline(always)]
+fn first_difference(view: &View, from: u16, here: u16) -> Option<usize> {
+    let word = |bytes: [u8; 8]| u64::from_le_bytes(bytes);
+    let first = word(load::<4, 8>(view, from)) ^ word(load::<4, 8>(view, here));
+    let second = if WIDE { word(load::<12, 8>(view, from)) ^ word(load::<12, 8>(view, here)) } else { 0 };
+    if first | second == 0 {
+        return None;
+    }
+    // Both are counted, so that which one matters need not be foreseen.
+    let (in_first, in_second) = (first.trailing_zeros(), 64 + second.trailing_zeros());
+    Some(4 + (if first != 0 { in_first } else { in_second } / 8) as usize)
+}
+
 /// In how many bytes the view agrees at `from` and at `here`, where [`FIRST_COMPARED`] are known to, up to its end.
 #[inline(always)]
 fn long_match(view: &View, from: u16, here: u16, end: usize) -> usize {
@@ -239,12 +263,21 @@ fn long_match(view: &View, from: u16, here: u16, end: usize) -> usize {
     end - at
 }
 
-/// Of these bytes without the last `unused` bits. Of five: matches of four only, which gain little, are found by chance, and
-/// the search has fewer and longer ones to write.
+/// Of the first five bytes: matches of four only, which gain little, are found by chance, and the search has fewer and longer
+/// ones to write.
 #[inline(always)]
-fn hash(word: u64, unused: u32, shift: u32) -> usize {
-    ((word << (unused & 63)).wrapping_mul(0x9e37_79b1) >> (shift & 63)) as usize & ((1 << MOST_BITS) - 1)
+fn hash_of_five(word: u64) -> usize {
+    (word.wrapping_mul(FACTOR << 24) >> (64 - MOST_BITS)) as usize
 }
+
+/// Of the first four.
+#[inline(always)]
+fn hash_of_four(word: u64, bits: u32) -> usize {
+    ((word as u32).wrapping_mul(FACTOR as u32) >> (32 - bits)) as usize & ((1 << MOST_BITS) - 1)
+}
+
+/// Spreads bytes over hashes: two to the 32nd power by the golden ratio.
+const FACTOR: u64 = 0x9e37_79b1;
 
 /// `N` bytes, the first of them `AFTER` bytes after a position.
 #[inline(always)]
@@ -279,19 +312,12 @@ const LITERALS_FIRST: usize = 4;
 /// So much of a view is in the next one again: what is copied with an instruction's up to sixteen literals.
 const LOOK_BACK: usize = 16;
 
-/// What is compared behind four bytes before a loop is needed, without a branch on how many agree: the more, the fewer
-/// matches need the loop, which is hard to foresee.
-#[cfg(target_pointer_width = "64")]
-type Wide = u128;
-/// Where that would take four registers, half as much.
-#[cfg(not(target_pointer_width = "64"))]
-type Wide = u64;
-
-/// The same in bytes.
-const WIDE: usize = size_of::<Wide>();
+/// Whether sixteen bytes are compared behind four before a loop is needed, without a branch on how many agree: the more, the
+/// fewer matches need the loop, which is hard to foresee. Where that would take too many registers, it is eight.
+const WIDE: bool = cfg!(target_pointer_width = "64");
 
 /// How many bytes are compared in this way.
-const FIRST_COMPARED: usize = 4 + WIDE;
+const FIRST_COMPARED: usize = if WIDE { 20 } else { 12 };
 
 /// So many bytes before the end no match begins; on all machines the same, and the streams with it.
 const LAST_LITERALS: usize = 20;

@@ -29,23 +29,18 @@ impl<'a> Stage<'a> {
         Self { buffer, len: 0, out, start }
     }
 
-    /// Writes up to three literals, behind a match.
+    /// Writes up to sixteen literals, behind a match if they are fewer than four.
     #[inline(always)]
-    pub fn few_literals(&mut self, len: usize, literals: [u8; 4], count: usize) -> usize {
-        let window: &mut [u8; 6] = window(self.buffer, len.wrapping_sub(2));
-        // The match before has room for their number: in its opcode if it takes two bytes, else in its low distance byte.
-        window[0] |= count as u8;
-        window[2..].copy_from_slice(&literals);
-        len + count
-    }
-
-    /// Writes four to sixteen literals.
-    #[inline(always)]
-    pub fn some_literals(&mut self, len: usize, literals: [u8; 16], count: usize) -> usize {
-        let window: &mut [u8; 17] = window(self.buffer, len);
-        window[0] = (count as u8).wrapping_sub(3);
-        window[1..].copy_from_slice(&literals);
-        len + 1 + count
+    pub fn literals(&mut self, len: usize, literals: [u8; 16], count: usize) -> usize {
+        // The match before has room for the number of up to three: in its opcode if it takes two bytes, else in its low
+        // distance byte. How many there are is hard to foresee, so nothing branches on it.
+        let more = usize::from(count > 3);
+        // (At the start of a stream there are more, and 0 is added to a byte far away.)
+        self.buffer[len.wrapping_sub(2) & (SIZE - 1)] |= count as u8 & (more as u8).wrapping_sub(1);
+        let opcode: &mut [u8; 1] = window(self.buffer, len);
+        opcode[0] = (count as u8).wrapping_sub(3);
+        *window(self.buffer, len + more) = literals;
+        len + more + count
     }
 
     /// Writes any number of literals that are not behind a match, or more than three.
