@@ -17,6 +17,7 @@ machine=${1-}
 target=
 flags=
 small=
+profile=
 most=
 . "./cross/$machine.conf"
 
@@ -44,6 +45,8 @@ flags="$flags --remap-path-prefix=$PWD=. --remap-path-prefix=$cargo_home=cargo"
 case $toolchain in
     debian)
         venv=$(sh cross/setup.sh --check)
+        # In $profile are brackets.
+        set -f
         # Debian's rustc has no start-up objects of musl; zig brings its own. Tables for unwinding are a tenth of the
         # file, and so are the texts of panics: sys/start.rs says what stands in for them. No line of the log tells its place in the source.
         # Its musl is 1.2, in which all times have 64 bits; the crate libc, the library's older copy of which knows only the variable, is for 1.1.
@@ -51,7 +54,7 @@ case $toolchain in
             CARGO_ZIGBUILD_PYTHON_PATH="$venv/bin/python" CARGO_PROFILE_RELEASE_PANIC=immediate-abort \
             RUSTFLAGS="$flags -C link-self-contained=no -C force-unwind-tables=no -Zlocation-detail=none --cfg silent_panics --cfg libc_unstable_musl_v1_2 $small" \
             cargo-zigbuild zigbuild -Zpanic-immediate-abort -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size \
-            --release --locked --target "$target" --target-dir "$directory/build"
+            $profile --release --locked --target "$target" --target-dir "$directory/build"
         ;;
     rustup)
         linker=CARGO_TARGET_$(echo "$target" | tr 'a-z-' 'A-Z_')_LINKER
@@ -66,7 +69,7 @@ esac
 
 # What releases are made of is held to a size; rustup's library is what it is.
 [ "$toolchain" = debian ] || most=0
-most=${MOST_BYTES:-${most:-917504}}
+most=${MOST_BYTES:-${most:-786432}}
 mkdir -p "$directory/$machine"
 binary=$directory/$machine/distcc
 cp "$directory/build/$target/release/distcc" "$binary"
