@@ -116,6 +116,32 @@ fn large_answers_for_deaf_clients_are_not_all_in_memory() {
     daemon.stop();
 }
 
+/// Sources that wait for memory wait with nothing on the disk, or all of each would have to go there.
+#[test]
+fn large_sources_of_a_crowd_are_all_in_memory() {
+    const CLIENTS: usize = 40;
+    let workspace = Workspace::new("crowd");
+    workspace.script(
+        "servers/gcc",
+        "for word; do case $word in */source.*) readlink \"$word\" >&2 || echo disk >&2;; esac; done\nexit 1",
+    );
+    let daemon = daemon(&workspace, Kind::Ours, &["--jobs", "2"]).unwrap();
+    // Five of them leave no room for the first pieces of many others.
+    let source: Vec<u8> =
+        fs::read("/usr/include/elf.h").unwrap().into_iter().cycle().take(10_000_000).collect();
+    let bytes = request(Version::Plain, &JOB, &source);
+    let replies: Vec<Vec<u8>> = thread::scope(|scope| {
+        let send = |number| rest_of(send(loopback(number), daemon.port, None, &bytes));
+        let clients: Vec<_> = (0..CLIENTS).map(|number| scope.spawn(move || send(number))).collect();
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
+    });
+    for reply in &replies {
+        let text = String::from_utf8_lossy(reply);
+        assert!(text.contains("/proc/self/fd/0") && !text.contains("disk"), "{text}");
+    }
+    daemon.stop();
+}
+
 /// Who stalls in the middle of a long command makes way for others.
 #[test]
 fn long_commands_of_half_sent_requests_are_not_all_in_memory() {

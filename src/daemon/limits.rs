@@ -9,6 +9,10 @@ pub const MEMORY: usize = 48 << 20;
 /// of 10 MB find room for being expanded; what finds none goes to the disk.
 pub const COMPRESSED: usize = 8 << 20;
 
+/// So much of [`MEMORY`] a large plain source leaves free, unless it is alone: for the first 64 KB of those that wait for memory.
+/// What of a source is on the disk once makes all of it go there.
+pub const FIRST: usize = 4 << 20;
+
 /// Bytes of large commands that a worker keeps in memory; beyond it, who has not sent all of its request makes way.
 pub const COMMANDS: usize = 16 << 20;
 

@@ -42,7 +42,9 @@ impl Worker<'_> {
         let is_compressed = connection.session.version().is_some_and(Version::compressed);
         let leaves_room =
             !is_compressed || self.compressed == 0 || self.compressed + left <= limits::COMPRESSED;
-        if left <= self.room && leaves_room {
+        let is_alone = self.room + compile.memory == limits::MEMORY;
+        let spare = if is_compressed || is_alone { 0 } else { limits::FIRST };
+        if left + spare <= self.room && leaves_room {
             self.room -= left;
             compile.memory += left;
             if is_compressed {
