@@ -249,9 +249,9 @@ impl Check {
         Ok(())
     }
 
-    fn option(&mut self, row: &Row, item: &Item, value: &[u8]) -> Result<(), Refusal> {
+    fn option(&mut self, row: Row, item: &Item, value: &[u8]) -> Result<(), Refusal> {
         let refuse = |why| Err(Refusal::option(item.word, why));
-        match row.effect {
+        match row.effect() {
             Effect::Output if self.output.is_some() => return refuse("names a second output"),
             Effect::Output => {
                 self.output = Some(value.to_vec());
@@ -266,13 +266,13 @@ impl Check {
             }
             _ => {}
         }
-        if row.server == Server::AcceptAssembly {
+        if row.server() == Server::AcceptAssembly {
             self.assembly_option.get_or_insert((item.word.to_vec(), why(row)));
         }
         if self.depth.is_some() {
             return self.option_in_root(row, item, value);
         }
-        match row.server {
+        match row.server() {
             Server::Accept | Server::AcceptPath | Server::AcceptAssembly => self.keep(item, value),
             Server::Drop => {}
             Server::Refuse => return refuse(why(row)),
@@ -280,7 +280,7 @@ impl Check {
         Ok(())
     }
 
-    fn option_in_root(&mut self, row: &Row, item: &Item, value: &[u8]) -> Result<(), Refusal> {
+    fn option_in_root(&mut self, row: Row, item: &Item, value: &[u8]) -> Result<(), Refusal> {
         let refuse = |why| Err(Refusal::option(item.word, why));
         let treatment = treatment(row, value);
         let is_kept = !matches!(treatment, Treatment::Drop | Treatment::DependencyFile);
@@ -294,8 +294,8 @@ impl Check {
             Treatment::DependencyFile => self.dependencies.mentioned = true,
             Treatment::Dependencies => {
                 self.dependencies.mentioned = true;
-                self.dependencies.wanted |= row.effect == Effect::DependencyWanted;
-                self.dependencies.has_target |= row.effect == Effect::DependencyTarget;
+                self.dependencies.wanted |= row.effect() == Effect::DependencyWanted;
+                self.dependencies.has_target |= row.effect() == Effect::DependencyTarget;
                 self.keep(item, value);
             }
             Treatment::Path | Treatment::Sysroot => {
@@ -388,11 +388,11 @@ const LEADS_OUT: &str = "leads out of the job's directory";
 /// The name in `-specs=NAME`.
 fn specs_file<'a>(item: &Item<'a>) -> Option<&'a [u8]> {
     let What::Option(row, value) = item.what else { return None };
-    value.strip_prefix(b"=").filter(|_| ["-specs", "--specs"].contains(&row.spelling))
+    value.strip_prefix(b"=").filter(|_| ["-specs", "--specs"].contains(&row.spelling()))
 }
 
-fn why(row: &Row) -> &'static str {
-    match row.effect {
+fn why(row: Row) -> &'static str {
+    match row.effect() {
         Effect::Local(why) | Effect::PreprocessOnly(why) => why,
         Effect::SplitDebugInfo => "puts debug information into a .dwo file beside the object",
         _ => "is not for a server",

@@ -28,7 +28,7 @@ impl Processor {
         for item in items(&bytes) {
             let here = &argv[item.at..item.at + item.words];
             let chooses = matches!(item.what, What::Option(row, _)
-                if row.spelling.starts_with("-m") || OTHER_CHOOSERS.contains(&row.spelling));
+                if row.spelling().starts_with("-m") || OTHER_CHOOSERS.contains(&row.spelling()));
             found |= chooses && is_native(&item.word);
             if chooses { &mut words } else { &mut rest }.extend_from_slice(here);
         }

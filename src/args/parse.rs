@@ -19,7 +19,7 @@ pub struct Item<'a> {
 pub enum What<'a> {
     Operand,
     /// A row of the table and the option's value, empty if it has none.
-    Option(&'static Row, &'a [u8]),
+    Option(Row, &'a [u8]),
     /// An option at the end of the line that wants a value.
     ValueMissing,
     /// A word with a `-` that the table does not know.
@@ -71,7 +71,7 @@ mod tests {
         let shapes = items(&words).map(|item| match item.what {
             What::Operand => "operand".to_owned(),
             What::Option(row, value) => {
-                format!("{}={}", row.spelling, String::from_utf8_lossy(value))
+                format!("{}={}", row.spelling(), String::from_utf8_lossy(value))
             }
             What::ValueMissing => "missing".to_owned(),
             What::Unknown => "unknown".to_owned(),

@@ -53,7 +53,7 @@ pub fn preprocessing(argv: &[OsString]) -> Result<Preprocessing, Reason> {
         let whole = &words[item.at..item.at + item.words];
         match item.what {
             What::Operand => found.operand(item.word)?,
-            What::Option(row, value) => found.option(row.spelling, row.effect, value, whole)?,
+            What::Option(row, value) => found.option(row.spelling(), row.effect(), value, whole)?,
             What::ValueMissing => return Err(Reason::at(item.word, "lacks its value")),
             What::Unknown => return Err(Reason::at(item.word, "is not known")),
             What::Distrusted(why) => return Err(Reason::at(item.word, why)),

@@ -37,8 +37,8 @@ pub enum Treatment {
 
 /// How a server treats an option that it would take from a client that preprocesses, or that preprocessing
 /// needs; `value` is the option's.
-pub fn treatment(row: &Row, value: &[u8]) -> Treatment {
-    match row.effect {
+pub fn treatment(row: Row, value: &[u8]) -> Treatment {
+    match row.effect() {
         Effect::DependencyWanted | Effect::DependencyTarget | Effect::DependencyPhony => {
             return Treatment::Dependencies;
         }
@@ -49,8 +49,8 @@ pub fn treatment(row: &Row, value: &[u8]) -> Treatment {
         }
         _ => {}
     }
-    match (row.server, row.effect) {
-        (Server::AcceptPath, _) if row.spelling.ends_with("-prefix-map=") => Treatment::PrefixMap,
+    match (row.server(), row.effect()) {
+        (Server::AcceptPath, _) if row.spelling().ends_with("-prefix-map=") => Treatment::PrefixMap,
         (Server::Accept | Server::AcceptPath | Server::AcceptAssembly, _) => Treatment::Keep,
         (Server::Refuse, Effect::Local(why) | Effect::PreprocessOnly(why)) => Treatment::Refuse(why),
         (Server::Refuse, _) => Treatment::Refuse("is not for a server"),
@@ -58,7 +58,7 @@ pub fn treatment(row: &Row, value: &[u8]) -> Treatment {
         // Not used, but clang complains of that.
         (Server::Drop, Effect::For(_)) if value.starts_with(b"-") => Treatment::Drop,
         (Server::Drop, Effect::For(_)) => Treatment::Keep,
-        (Server::Drop, _) => match row.spelling {
+        (Server::Drop, _) => match row.spelling() {
             "-H" | "-finput-charset=" => Treatment::Keep,
             // They mean something with -E only.
             "-C" | "-CC" | "-P" | "-fminimize-whitespace" | "-pass-exit-codes" => Treatment::Drop,
@@ -67,8 +67,8 @@ pub fn treatment(row: &Row, value: &[u8]) -> Treatment {
     }
 }
 
-fn for_preprocessing(row: &Row, value: &[u8]) -> Treatment {
-    match row.spelling {
+fn for_preprocessing(row: Row, value: &[u8]) -> Treatment {
+    match row.spelling() {
         // Relative to the sysroot or to the compiler, and those are the server's.
         _ if value.starts_with(b"=") || value.starts_with(b"$SYSROOT") => Treatment::Keep,
         "--sysroot" | "--sysroot=" | "-isysroot" => Treatment::Sysroot,
@@ -123,7 +123,7 @@ impl Job {
 
     fn take_option(
         &self,
-        row: &Row,
+        row: Row,
         item: &Item,
         value: &[u8],
         argv: &mut Vec<OsString>,
@@ -132,7 +132,7 @@ impl Job {
             return Err(Reason::at(item.word, "puts file names into the object that no option maps"));
         }
         let is_understood = value.starts_with(b"-MD,") || value.starts_with(b"-MMD,");
-        if row.effect == Effect::PreprocessorWords && is_understood {
+        if row.effect() == Effect::PreprocessorWords && is_understood {
             // In the dependency plan.
             return Ok(());
         }
@@ -148,8 +148,8 @@ impl Job {
         // A stock server takes the value of a separate -MT for the only target, and what looks like a source for the
         // source; ours does not trust what looks like an option.
         let is_misread = treatment == Treatment::Dependencies
-            || row.effect != Effect::Output && (looks_like_file(value) || value.starts_with(b"-"));
-        match (item.words, row.attach) {
+            || row.effect() != Effect::Output && (looks_like_file(value) || value.starts_with(b"-"));
+        match (item.words, row.attach()) {
             (1, _) => argv.push(owned(item.word)),
             (_, Attach::Either) if is_misread && !value.is_empty() => {
                 argv.push(owned(&[item.word, value].concat()))

@@ -95,7 +95,7 @@ fn asks_for_assembly(words: &[&[u8]]) -> Result<bool, Reason> {
     let (mut object, mut assembly) = (false, false);
     for item in items(words) {
         match item.what {
-            What::Option(row, _) => match row.effect {
+            What::Option(row, _) => match row.effect() {
                 Effect::PreprocessOnly(why) => return Err(Reason::at(item.word, why)),
                 Effect::Object => object = true,
                 Effect::Assembly => assembly = true,
@@ -152,9 +152,9 @@ impl<'a> Scan<'a> {
         Ok(Role::Input)
     }
 
-    fn option(&mut self, row: &Row, item: &Item<'a>, value: &'a [u8]) -> Result<Role, Reason> {
+    fn option(&mut self, row: Row, item: &Item<'a>, value: &'a [u8]) -> Result<Role, Reason> {
         let word = item.word;
-        match row.effect {
+        match row.effect() {
             Effect::For(need) => self.plain(row, need, item, value),
             Effect::Object | Effect::Assembly => Ok(Role::Mode),
             Effect::PreprocessOnly(why) | Effect::Local(why) => Err(Reason::at(word, why)),
@@ -172,7 +172,7 @@ impl<'a> Scan<'a> {
             | Effect::DependencyFile
             | Effect::DependencyTarget
             | Effect::DependencyPhony => {
-                self.wishes.note(row.effect, word, value);
+                self.wishes.note(row.effect(), word, value);
                 Ok(Role::For(Need::Preprocess))
             }
             Effect::PreprocessorWords => {
@@ -199,7 +199,7 @@ impl<'a> Scan<'a> {
         Ok(Role::For(Need::Both))
     }
 
-    fn plain(&mut self, row: &Row, need: Need, item: &Item, value: &[u8]) -> Result<Role, Reason> {
+    fn plain(&mut self, row: Row, need: Need, item: &Item, value: &[u8]) -> Result<Role, Reason> {
         let stands_alone = item.words == 2 && matches!(need, Need::Compile | Need::Both);
         if stands_alone && language::looks_like_file(value) {
             return Err(Reason::at(value, "is a value that a server would take for a file"));
@@ -304,7 +304,7 @@ fn split_file(word: &[u8], output: &[u8]) -> Result<OsString, Reason> {
 
 fn slot(words: &[&[u8]]) -> LocalSlot {
     let only_preprocesses = items(words).any(|item| match item.what {
-        What::Option(row, _) => matches!(row.effect, Effect::PreprocessOnly(_)),
+        What::Option(row, _) => matches!(row.effect(), Effect::PreprocessOnly(_)),
         _ => false,
     });
     if only_preprocesses { LocalSlot::Cpp } else { LocalSlot::Compile }

@@ -30,7 +30,7 @@ impl Symbols {
     /// Holds the known spellings, so that their constants are true.
     pub fn new() -> Symbols {
         let mut symbols = Symbols { bytes: Vec::new(), ends: Vec::new(), by_hash: Map::default() };
-        for (at, spelling) in KNOWN.iter().enumerate() {
+        for (at, spelling) in KNOWN.split_terminator(' ').enumerate() {
             let symbol = symbols.intern(spelling.as_bytes());
             debug_assert_eq!(symbol.index(), at, "{spelling} stands twice");
         }
@@ -90,7 +90,8 @@ impl Default for Symbols {
 
 macro_rules! known {
     ($($name:ident = $spelling:literal,)*) => {
-        const KNOWN: &[&str] = &[$($spelling),*];
+        /// In the order of their numbers, each with a space behind it.
+        const KNOWN: &str = concat!($($spelling, " "),*);
         /// Spellings that the engine knows by constants.
         #[allow(missing_docs)]
         pub mod known {
