@@ -57,7 +57,13 @@ pub fn is_distcc(program: &Path) -> bool {
 /// Starts `program` with `argv` and `env` (`NAME=VALUE`). A script without an interpreter line is run by the
 /// shell, as `execvp` does it.
 pub fn spawn(program: &Path, argv: &[OsString], env: &[OsString], start: &Start) -> io::Result<Pid> {
-    let words = |words: &[OsString]| words.iter().map(|word| c_string(word)).collect::<io::Result<Vec<_>>>();
+    let words = |words: &[OsString]| {
+        let mut strings = Vec::with_capacity(words.len());
+        for word in words {
+            strings.push(c_string(word)?);
+        }
+        Ok::<_, io::Error>(strings)
+    };
     let mut command = Command {
         program: c_string(program.as_os_str())?,
         argv: words(argv)?,
@@ -77,7 +83,8 @@ pub fn spawn(program: &Path, argv: &[OsString], env: &[OsString], start: &Start)
             if command.argv.is_empty() {
                 return Err(e);
             }
-            command.argv.splice(..1, [c"sh".to_owned(), script]);
+            command.argv[0] = c"sh".to_owned();
+            command.argv.insert(1, script);
             command.spawn()
         }
         result => result,

@@ -82,11 +82,11 @@ impl Found {
             }
         };
         for announced in std::mem::take(&mut self.list.announced).iter().rev() {
-            let host = |it: &crate::zeroconf::found::FoundServer| {
-                announced.host(&it.address.host, it.address.port, &it.offer)
-            };
-            let hosts: Vec<hosts::Host> = servers.iter().map(host).collect();
-            self.list.hosts.splice(announced.at..announced.at, hosts);
+            let behind = self.list.hosts.split_off(announced.at);
+            for it in &servers {
+                self.list.hosts.push(announced.host(&it.address.host, it.address.port, &it.offer));
+            }
+            self.list.hosts.extend(behind);
         }
     }
 

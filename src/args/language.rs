@@ -59,20 +59,24 @@ pub fn of_file(name: &[u8]) -> Option<Kind> {
     Some(Kind { language, preprocessed })
 }
 
+/// What `-x` calls text that is to be preprocessed.
+const NAMES: [(Language, &str); 4] = [
+    (Language::C, "c"),
+    (Language::Cxx, "c++"),
+    (Language::ObjC, "objective-c"),
+    (Language::ObjCxx, "objective-c++"),
+];
+
 /// What the value of `-x` says; `None` if such text cannot be sent.
 pub fn of_name(name: &[u8]) -> Option<Kind> {
-    let (preprocessed, language) = match name {
-        b"c" => (false, Language::C),
-        b"c++" => (false, Language::Cxx),
-        b"objective-c" => (false, Language::ObjC),
-        b"objective-c++" => (false, Language::ObjCxx),
-        b"cpp-output" => (true, Language::C),
-        b"c++-cpp-output" => (true, Language::Cxx),
-        b"objective-c-cpp-output" => (true, Language::ObjC),
-        b"objective-c++-cpp-output" => (true, Language::ObjCxx),
-        _ => return None,
-    };
-    Some(Kind { language, preprocessed })
+    for (language, plain) in NAMES {
+        for (preprocessed, spelling) in [(false, plain), (true, language.preprocessed_name())] {
+            if name == spelling.as_bytes() {
+                return Some(Kind { language, preprocessed });
+            }
+        }
+    }
+    None
 }
 
 /// Whether a stock server would take this word for a source or an object wherever it stands.

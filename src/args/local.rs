@@ -33,6 +33,7 @@ pub struct Reason {
 
 impl Reason {
     /// One word decides; `why` reads on from "it".
+    #[inline(never)]
     pub fn at(word: &[u8], why: &'static str) -> Reason {
         Reason { word: Some(OsStr::from_bytes(word).to_owned()), why }
     }

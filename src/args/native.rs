@@ -131,25 +131,32 @@ impl Driven {
                 Some(key) => Some(OsString::from(format!("{key}{}", self.value(key)?))),
                 None => Some(word.clone()),
             });
-            front.into_iter().map(|word| Some(OsString::from(word))).chain(replaced).collect()
+            let mut all: Vec<OsString> = front.into_iter().map(OsString::from).collect();
+            for word in replaced {
+                all.push(word?);
+            }
+            Some(all)
         };
+        let mut found: Vec<Vec<OsString>> = put_in(Vec::new()).into_iter().collect();
         match self {
             Driven::Gcc { machine, params, .. } => {
-                let is_other = |word: &&OsString| !word.as_bytes().starts_with(b"-m");
-                let machine = machine.iter().cloned();
-                let params = params.iter().flat_map(|param| ["--param".to_owned(), param.clone()]);
-                let all = machine.chain(params).map(OsString::from);
-                let all = words.iter().filter(is_other).cloned().chain(all).collect();
-                put_in(Vec::new()).into_iter().chain([all]).collect()
+                let mut all = words.to_vec();
+                all.retain(|word| !word.as_bytes().starts_with(b"-m"));
+                all.extend(machine.iter().map(OsString::from));
+                for param in params {
+                    all.extend(["--param", param].map(OsString::from));
+                }
+                found.push(all);
             }
             Driven::Clang { features, .. } => {
                 let spelled = features.iter().filter_map(|feature| {
                     let name = feature.get(1..).filter(|name| !WITHOUT_OPTION.contains(name))?;
                     Some(format!("-m{}{name}", if feature.starts_with('-') { "no-" } else { "" }))
                 });
-                put_in(Vec::new()).into_iter().chain(put_in(spelled.collect())).collect()
+                found.extend(put_in(spelled.collect()));
             }
         }
+        found
     }
 
     fn value(&self, key: &str) -> Option<&str> {

@@ -36,14 +36,16 @@ impl CompileCommand {
     pub fn explicit(args: &[OsString]) -> CompileCommand {
         // `distcc @FILE`: the compiler itself may be in the file.
         let expanded = args.first().filter(|first| first.as_bytes().starts_with(b"@")).and_then(|_| {
-            let own = OsString::from("distcc");
-            let argv: Vec<OsString> = std::iter::once(own).chain(args.iter().cloned()).collect();
+            let mut argv = vec![OsString::from("distcc")];
+            argv.extend_from_slice(args);
             Some(args::expand(&argv, read_response_file)?.split_off(1))
         });
         let args = expanded.as_deref().unwrap_or(args);
         let first = args.first().map_or(&b""[..], |word| word.as_bytes());
         let implicit = first.starts_with(b"-") || args::looks_like_file(first);
-        let argv = implicit.then(|| OsString::from("cc")).into_iter().chain(args.iter().cloned()).collect();
+        let mut argv = Vec::with_capacity(1 + args.len());
+        argv.extend(implicit.then(|| OsString::from("cc")));
+        argv.extend_from_slice(args);
         let level = level();
         CompileCommand { argv, path: path(), recursion: level, nested: level > 0, program: OnceCell::new() }
     }
@@ -57,7 +59,8 @@ impl CompileCommand {
         let rest = path_behind(argv0, &name, &whole);
         let level = level();
         let recursion = level.saturating_sub(rest.is_some().into());
-        let argv = std::iter::once(name).chain(args.iter().cloned()).collect();
+        let mut argv = vec![name];
+        argv.extend_from_slice(args);
         CompileCommand {
             argv,
             path: rest.unwrap_or(whole),

@@ -8,7 +8,6 @@
 //! Some pragmas are gone from such a text without having had their effect: gcc 12 does not write what `pop_macro` defines
 //! again, and looks for poisoned words only where it expands macros. So the files are looked through for them.
 
-use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
@@ -66,7 +65,7 @@ pub fn unsuited_text(preprocessed: &Preprocessed, input: &OsStr) -> Option<&'sta
 
 /// The same, for the files that the text was made of.
 fn unsuited_files(text: &[u8], input: &OsStr) -> io::Result<Option<&'static str>> {
-    let mut names = BTreeSet::from([input.as_bytes()]);
+    let mut names = vec![input.as_bytes()];
     let mut rest = text;
     // `# 1 "NAME" 1` enters a file, whatever `#line` calls it later.
     while let Some(at) = find(rest, ENTERED) {
@@ -79,8 +78,10 @@ fn unsuited_files(text: &[u8], input: &OsStr) -> io::Result<Option<&'static str>
         if line[..end].contains(&b'\\') {
             return Ok(Some("the name of a file has a quote or backslash in it"));
         }
-        names.insert(&line[..end]);
+        names.push(&line[..end]);
     }
+    names.sort_unstable();
+    names.dedup();
     let mut content = Vec::new();
     for name in names {
         content.clear();

@@ -90,11 +90,9 @@ impl std::fmt::Display for Words<'_> {
             match !word.is_empty() && word.as_bytes().iter().all(is_plain) {
                 true => write!(f, "{separator}{}", printable(word))?,
                 false => {
-                    let quoted = word.as_bytes().iter().flat_map(|&byte| match byte {
-                        b'\'' => b"'\\''".to_vec(),
-                        byte => vec![byte],
-                    });
-                    write!(f, "{separator}'{}'", args::Printable(&quoted.collect::<Vec<u8>>()))?;
+                    let quoted =
+                        word.as_bytes().split(|byte| *byte == b'\'').collect::<Vec<_>>().join(&b"'\\''"[..]);
+                    write!(f, "{separator}'{}'", args::Printable(&quoted))?;
                 }
             }
         }

@@ -69,12 +69,9 @@ impl Names {
         }
         // Debian's names are without the vendor, others have it.
         let short = Some(triple.replacen("-pc-", "-", 1)).filter(|short| short != triple);
-        let named = [Some(triple.to_owned()), short].into_iter().flatten().map(|triple| {
-            let mut name = OsString::from(format!("{triple}-"));
-            name.push(compiler);
-            name
-        });
-        let names: Vec<OsString> = named.collect();
+        let mut names = vec![OsString::from(format!("{triple}-"))];
+        names.extend(short.map(|triple| OsString::from(triple + "-")));
+        names.iter_mut().for_each(|name| name.push(compiler));
         // Mostly they stand side by side, which saves a search in all of PATH.
         let beside =
             |name: &&OsString| program.is_some_and(|program| is_executable(&program.with_file_name(name)));

@@ -81,10 +81,11 @@ fn parse_range(part: &str, look_up: impl Fn(&str) -> io::Result<Vec<IpAddr>>) ->
             format!("--allow {part}: {address} is no address, and no host of that name is known: {e}")
         })?,
     };
-    addresses
-        .into_iter()
-        .map(|address| with_mask(address, mask).map_err(|e| format!("--allow {part}: {e}")))
-        .collect()
+    let mut ranges = Vec::new();
+    for address in addresses {
+        ranges.push(with_mask(address, mask).map_err(|e| format!("--allow {part}: {e}"))?);
+    }
+    Ok(ranges)
 }
 
 fn with_mask(address: IpAddr, mask: Option<&str>) -> Result<IpNet, String> {

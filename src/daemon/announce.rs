@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::compiler::{self, Start};
 use crate::daemon::compilers::Compilers;
+use crate::daemon::processors::processors;
 use crate::hosts::offer::Offer;
 use crate::logging::{self, NOTICE};
 use crate::program;
@@ -110,7 +111,7 @@ fn service(announcement: &Announcement, compilers: &Compilers) -> Service {
     });
     let offer = Offer {
         jobs: u32::try_from(announcement.jobs).ok(),
-        cpus: u32::try_from(process::processors()).ok(),
+        cpus: u32::try_from(processors()).ok(),
         protocols: Some("123".to_owned()),
         version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         machine: Some(program::TRIPLE.to_owned()),

@@ -53,8 +53,8 @@ impl Compilers {
     /// # Errors
     /// A sentence, if `DISTCC_CMDLIST` names a file that cannot be read: to go on without it would allow too much.
     pub fn new(options: &Options) -> Result<Compilers, String> {
-        let more_dirs = options.masquerade_dirs.iter().cloned();
-        let dirs: Vec<PathBuf> = DEFAULT_DIRS.iter().map(PathBuf::from).chain(more_dirs).collect();
+        let mut dirs: Vec<PathBuf> = DEFAULT_DIRS.iter().map(PathBuf::from).collect();
+        dirs.extend_from_slice(&options.masquerade_dirs);
         let path = env::var_os("DISTCCD_PATH").or_else(|| env::var_os("PATH")).unwrap_or_default();
         let real: Vec<PathBuf> = env::split_paths(&path)
             .filter(|dir| {
@@ -199,19 +199,31 @@ impl Compilers {
             Some(path) => format!("{}\t{}\t{rule}", printable(name), path.display()),
             None => format!("{}\tcannot be run: {}\t{rule}", printable(name), self.why_not(name)),
         };
+        let mut lines = Vec::new();
         if let Some(list) = &self.list {
-            let names = list.commands().map(OsStr::from_bytes);
-            return names.map(|name| line(name, "DISTCC_CMDLIST".to_owned())).collect();
+            for name in list.commands() {
+                lines.push(line(OsStr::from_bytes(name), "DISTCC_CMDLIST".to_owned()));
+            }
+            return lines;
         }
-        let foreign = self.foreign().map(|(name, path)| format!("{name}\t{}\t--toolchain", path.display()));
-        foreign.chain(self.names().iter().filter_map(|name| Some(line(name, self.rule(name)?)))).collect()
+        for (name, path) in self.foreign() {
+            lines.push(format!("{name}\t{}\t--toolchain", path.display()));
+        }
+        for name in self.names() {
+            lines.extend(self.rule(&name).map(|rule| line(&name, rule)));
+        }
+        lines
     }
 
     /// The plain names that stand for compilers of toolchains, each with its program.
-    fn foreign(&self) -> impl Iterator<Item = (&'static str, PathBuf)> {
-        self.toolchains.iter().flat_map(|toolchain| {
-            toolchain::PLAIN.iter().filter_map(|name| Some((*name, toolchain.find(OsStr::new(name))?)))
-        })
+    fn foreign(&self) -> Vec<(&'static str, PathBuf)> {
+        let mut foreign = Vec::new();
+        for toolchain in &self.toolchains {
+            for name in toolchain::PLAIN {
+                foreign.extend(toolchain.find(OsStr::new(name)).map(|path| (name, path)));
+            }
+        }
+        foreign
     }
 
     /// The names that are served, each with its program.
@@ -221,24 +233,34 @@ impl Compilers {
             Some(list) => list.commands().map(|name| OsStr::from_bytes(name).to_owned()).collect(),
             None => self.names(),
         };
-        let served = names.into_iter().filter_map(|name| {
-            let path = self.search(&name)?;
-            name.into_string().ok().filter(|name| !name.contains('/')).map(|name| (name, path))
-        });
-        self.foreign().map(|(name, path)| (name.to_owned(), path)).chain(served).collect()
+        let mut served = Vec::new();
+        for (name, path) in self.foreign() {
+            served.push((name.to_owned(), path));
+        }
+        for name in names {
+            if let (Some(path), Ok(name)) = (self.search(&name), name.into_string()) {
+                served.push((name, path));
+            }
+        }
+        served.retain(|(name, _)| !name.contains('/'));
+        served
     }
 
     /// The names in the masquerade directories, and those in the PATH that match a pattern.
     fn names(&self) -> Vec<OsString> {
-        let entries = |dir: &Path| {
-            let entries = fs::read_dir(dir).into_iter().flatten().filter_map(|entry| entry.ok());
-            entries.map(|entry| entry.file_name()).collect::<Vec<OsString>>()
-        };
-        let mut names: Vec<OsString> = self.dirs.iter().flat_map(|dir| entries(dir)).collect();
-        let in_path = env::split_paths(&self.path).flat_map(|dir| entries(&dir));
-        names.extend(
-            in_path.filter(|name| self.patterns.iter().any(|it| matches(it.as_bytes(), name.as_bytes()))),
-        );
+        fn add_names(names: &mut Vec<OsString>, dir: &Path) {
+            for entry in fs::read_dir(dir).into_iter().flatten() {
+                names.extend(entry.ok().map(|entry| entry.file_name()));
+            }
+        }
+        let mut names = Vec::new();
+        for dir in env::split_paths(&self.path) {
+            add_names(&mut names, &dir);
+        }
+        names.retain(|name| self.patterns.iter().any(|it| matches(it.as_bytes(), name.as_bytes())));
+        for dir in &self.dirs {
+            add_names(&mut names, dir);
+        }
         names.sort_unstable();
         names.dedup();
         names.retain(|name| !self.toolchains_lack(name));

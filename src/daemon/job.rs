@@ -479,11 +479,15 @@ fn open_object(path: &Path) -> io::Result<Option<File>> {
 
 fn environment(path: &OsStr, dir: &Path) -> Vec<OsString> {
     let entry = |name: &str, value: &OsStr| [OsStr::new(name), value].join(OsStr::new("="));
-    let inherited = ENVIRONMENT.iter().filter_map(|name| Some(entry(name, &std::env::var_os(name)?)));
-    [entry("PATH", path), entry("TMPDIR", dir.as_os_str()), entry("_DISTCC_SAFEGUARD", OsStr::new("1"))]
-        .into_iter()
-        .chain(inherited)
-        .collect()
+    let mut entries = vec![
+        entry("PATH", path),
+        entry("TMPDIR", dir.as_os_str()),
+        entry("_DISTCC_SAFEGUARD", OsStr::new("1")),
+    ];
+    for name in ENVIRONMENT {
+        entries.extend(std::env::var_os(name).map(|value| entry(name, &value)));
+    }
+    entries
 }
 
 /// `text` with every `from` replaced by `to`.

@@ -45,6 +45,7 @@ pub mod message;
 pub mod options;
 pub mod outcome;
 mod pidfile;
+mod processors;
 pub mod session;
 mod specs;
 pub mod stats;
@@ -63,6 +64,7 @@ use manager::Manager;
 use memory::Memory;
 use options::{LogTo, Mode, Options, Request};
 use pidfile::PidFile;
+use processors::processors;
 use specs::Specs;
 use stream::Stream;
 use worker::Policy;
@@ -137,7 +139,7 @@ fn start(options: &Options) -> Result<Ending, Failure> {
 
 /// Worker processes.
 fn workers(options: &Options) -> usize {
-    if options.no_fork { 1 } else { process::processors().min(options.jobs) }
+    if options.no_fork { 1 } else { processors().min(options.jobs) }
 }
 
 /// Shows what would be served, judged as the user that the daemon becomes.
@@ -147,8 +149,9 @@ fn list_compilers(options: &Options) -> Ending {
         .and_then(|()| Compilers::new(options).map_err(|reason| (ExitCode::BadArguments, reason)));
     match listed {
         Ok(compilers) => {
-            let lines: String = compilers.list().into_iter().map(|line| line + "\n").collect();
-            program::answer("distccd", format_args!("{lines}"))
+            let mut lines = compilers.list();
+            lines.push(String::new());
+            program::answer("distccd", format_args!("{}", lines.join("\n")))
         }
         Err((code, reason)) => {
             log::error!("{reason}");

@@ -12,9 +12,9 @@ use pico_args::Arguments;
 use crate::args::printable;
 use crate::daemon::access::Access;
 use crate::daemon::limits::Connections;
+use crate::daemon::processors::processors;
 use crate::daemon::toolchain::Toolchain;
 use crate::hosts::DEFAULT_PORT;
-use crate::sys::process;
 
 /// The text of `--help`.
 pub const HELP: &str = "\
@@ -205,7 +205,7 @@ pub fn parse(args: &[OsString]) -> Result<Request, String> {
     };
 
     let jobs = match number(&mut args, ["-j", "--jobs"])? {
-        None => process::processors() + 2,
+        None => processors() + 2,
         Some(jobs @ 1..) if jobs as usize <= MAX_JOBS => jobs as usize,
         Some(_) => return Err(format!("--jobs: must be from 1 to {MAX_JOBS}")),
     };

@@ -56,15 +56,12 @@ impl Toolchain {
             "c++" => Some("g++"),
             _ => None,
         };
-        let other = other.map(|stem| [stem.as_bytes(), parts.version].concat());
-        let names = std::iter::once(plain.as_bytes().to_vec()).chain(other);
-        names
-            .map(|name| {
-                let mut file = OsString::from(&self.prefix);
-                file.push(OsStr::from_bytes(&name));
-                self.bin.join(file)
-            })
-            .find(|file| is_executable(file))
+        let file = |name: &[u8]| {
+            let mut file = OsString::from(&self.prefix);
+            file.push(OsStr::from_bytes(name));
+            Some(self.bin.join(file)).filter(|file| is_executable(file))
+        };
+        file(plain.as_bytes()).or_else(|| file(&[other?.as_bytes(), parts.version].concat()))
     }
 }
 

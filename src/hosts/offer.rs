@@ -9,6 +9,8 @@
 //! ccs=12:gcc,g++/14.0.6:clang       the compilers served, by version; a * at the end: and others
 //! ```
 
+use std::fmt::Write;
+
 /// A server's own words, as far as they are understood. What is missing or nonsense is `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Offer {
@@ -102,8 +104,12 @@ impl Offer {
             ("id", self.id.clone()),
             ("ccs", self.compilers.clone()),
         ];
-        let strings = fields.into_iter().filter_map(|(key, value)| Some(format!("{key}={}", value?)));
-        strings.filter(|string| string.len() <= MAX_STRING).collect()
+        let mut strings = Vec::new();
+        for (key, value) in fields {
+            strings.extend(value.map(|value| format!("{key}={value}")));
+        }
+        strings.retain(|string| string.len() <= MAX_STRING);
+        strings
     }
 
     /// How many jobs it is given at once; without `jobs` as stock reckons.
@@ -127,8 +133,13 @@ impl Offer {
             ("compilers", self.compilers.clone().or_else(|| self.cc_version.clone())),
             ("for", self.cc_machine.clone()),
         ];
-        let parts = parts.into_iter().filter_map(|(what, value)| Some(format!("{what} {}", value?)));
-        parts.collect::<Vec<_>>().join(", ")
+        let mut summary = String::new();
+        for (what, value) in parts {
+            let Some(value) = value else { continue };
+            let separator = if summary.is_empty() { "" } else { ", " };
+            let _ = write!(summary, "{separator}{what} {value}");
+        }
+        summary
     }
 
     /// Whether it speaks a protocol; of one that does not say this is supposed.

@@ -300,16 +300,25 @@ fn command<'a>(
     own: &[&str],
     stdio: [BorrowedFd<'a>; 3],
 ) -> io::Result<Command<'a>> {
-    let c_string = |word: &OsStr| Ok(CString::new(word.as_bytes())?);
+    let c_string = |word: &OsStr| Ok::<_, io::Error>(CString::new(word.as_bytes())?);
     let language = ["-x", subject.language, "-"];
-    let own = own.iter().chain(&language).map(OsStr::new);
-    let argv = [subject.name.as_os_str()].into_iter().chain(words.iter().map(OsString::as_os_str)).chain(own);
-    let inherited = subject.environment.iter().filter(|(name, _)| name != "LC_ALL");
-    let env = inherited.map(|(name, value)| [name.as_bytes(), value.as_bytes()].join(&b'='));
+    let mut argv = vec![c_string(&subject.name)?];
+    for word in words {
+        argv.push(c_string(word)?);
+    }
+    for word in own.iter().chain(&language) {
+        argv.push(c_string(OsStr::new(word))?);
+    }
+    let mut env = vec![c"LC_ALL=C".to_owned()];
+    for (name, value) in &subject.environment {
+        if name != "LC_ALL" {
+            env.push(CString::new([name.as_bytes(), value.as_bytes()].join(&b'='))?);
+        }
+    }
     Ok(Command {
         program: c_string(subject.program.as_os_str())?,
-        argv: argv.map(c_string).collect::<io::Result<_>>()?,
-        env: env.chain([b"LC_ALL=C".to_vec()]).map(|it| Ok(CString::new(it)?)).collect::<io::Result<_>>()?,
+        argv,
+        env,
         stdio: stdio.map(Some),
         cwd: Some(c_string(subject.cwd.as_os_str())?),
         new_group: false,

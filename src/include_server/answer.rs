@@ -190,8 +190,10 @@ fn line_of(name: &Path) -> Vec<u8> {
 /// directory for servers.
 fn system_directories(defaults: &[PathBuf]) -> Vec<PathBuf> {
     let is_include = |path: &PathBuf| path.iter().any(|name| name.as_bytes().starts_with(b"include"));
-    let all: Vec<PathBuf> =
-        defaults.iter().filter_map(|path| fs::canonicalize(path).ok()).filter(is_include).collect();
+    let mut all = Vec::new();
+    for path in defaults {
+        all.extend(fs::canonicalize(path).ok().filter(is_include));
+    }
     let mut systems: Vec<PathBuf> = Vec::new();
     for path in &all {
         let is_inside = all.iter().any(|other| other != path && path.starts_with(other));

@@ -44,7 +44,11 @@ impl Mirror {
 
     /// Makes everything that is needed, and returns the paths for the client.
     pub fn make(&mut self, needed: &[Needed], bodies: &Bodies) -> io::Result<Vec<Vec<u8>>> {
-        needed.iter().map(|it| self.entry(it, bodies)).collect()
+        let mut paths = Vec::with_capacity(needed.len());
+        for it in needed {
+            paths.push(self.entry(it, bodies)?);
+        }
+        Ok(paths)
     }
 
     fn entry(&mut self, needed: &Needed, bodies: &Bodies) -> io::Result<Vec<u8>> {

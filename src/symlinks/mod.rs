@@ -284,8 +284,14 @@ fn relative(dir: &Path, file: &Path) -> PathBuf {
         return file.to_owned();
     }
     let common = dir.components().zip(parent.components()).take_while(|(a, b)| a == b).count();
-    let up = dir.components().skip(common).map(|_| Path::new(".."));
-    up.chain(file.components().skip(common).map(|part| Path::new(part.as_os_str()))).collect()
+    let mut relative = PathBuf::new();
+    for _ in dir.components().skip(common) {
+        relative.push("..");
+    }
+    for part in file.components().skip(common) {
+        relative.push(part);
+    }
+    relative
 }
 
 fn apply(dir: &Path, change: &Change) -> io::Result<()> {

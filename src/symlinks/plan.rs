@@ -24,14 +24,20 @@ pub fn plan(
     is_ours: impl Fn(&Path) -> bool,
 ) -> Vec<Change> {
     let ours = |target: &Option<PathBuf>| target.as_deref().is_some_and(&is_ours);
-    let gone = there.iter().filter(|(name, target)| ours(target) && !wanted.contains_key(*name));
-    let gone = gone.map(|(name, _)| Change::Remove(name.clone()));
-    let new = wanted.iter().filter_map(|(name, target)| match there.get(name) {
-        Some(Some(old)) if old == target => None,
-        Some(old) if !ours(old) => Some(Change::Occupied(name.clone())),
-        _ => Some(Change::Add(name.clone(), target.clone())),
-    });
-    gone.chain(new).collect()
+    let mut changes = Vec::new();
+    for (name, target) in there.iter() {
+        if ours(target) && !wanted.contains_key(name) {
+            changes.push(Change::Remove(name.clone()));
+        }
+    }
+    for (name, target) in wanted.iter() {
+        changes.push(match there.get(name) {
+            Some(Some(old)) if old == target => continue,
+            Some(old) if !ours(old) => Change::Occupied(name.clone()),
+            _ => Change::Add(name.clone(), target.clone()),
+        });
+    }
+    changes
 }
 
 #[cfg(test)]

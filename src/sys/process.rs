@@ -404,5 +404,16 @@ pub fn monotonic_micros() -> u64 {
 
 /// Processors that this process may run on, at least 1.
 pub fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    // SAFETY: a set of processors is an array of numbers, of which zero is one.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `set` lives through the call and is as large as it says.
+    let result = cvt(unsafe { libc::sched_getaffinity(0, size_of_val(&set), &mut set) });
+    let count = match result {
+        // SAFETY: reads `set`, all of which has a value.
+        Ok(_) => unsafe { libc::CPU_COUNT(&set) as usize },
+        // The machine has more processors than the set has room for.
+        // SAFETY: sysconf takes a number and touches no memory of ours.
+        Err(_) => unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) as usize },
+    };
+    count.max(1)
 }

@@ -53,14 +53,14 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    fn choose(&self, found: Vec<Interface>) -> Vec<Interface> {
-        let by_name = |it: &Interface| self.interfaces.is_empty() || self.interfaces.contains(&it.name);
-        let by_address = |network: &Network| self.address.is_none_or(|only| only == network.address);
-        let chosen = found.into_iter().filter(by_name).map(|interface| Interface {
-            networks: interface.networks.into_iter().filter(by_address).collect(),
-            ..interface
+    fn choose(&self, mut found: Vec<Interface>) -> Vec<Interface> {
+        found.retain_mut(|it| {
+            it.networks.retain(|network| self.address.is_none_or(|only| only == network.address));
+            let is_named = self.interfaces.is_empty() || self.interfaces.contains(&it.name);
+            is_named && !it.networks.is_empty()
         });
-        chosen.filter(|interface| !interface.networks.is_empty()).take(MOST_LINKS).collect()
+        found.truncate(MOST_LINKS);
+        found
     }
 }
 

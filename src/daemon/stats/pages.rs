@@ -1,7 +1,7 @@
 //! The three texts about the counts: stock's page (reference `daemon.md` section 13), Prometheus's text format (version
 //! 0.0.4) and a list of the running jobs in JSON.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -28,40 +28,38 @@ impl Stats {
         let load = machine.load.clone().unwrap_or_else(|| ["-1.00"; 3].map(str::to_owned));
         let (name, resident) = machine.largest.clone().unwrap_or(("none".to_owned(), 0));
         let megabytes = |bytes: Option<u64>| format!("{} MB", number(bytes.map(|bytes| bytes >> 20)));
-        let lines = [
-            ("dcc_tcp_accept", self.accepted.to_string()),
-            ("dcc_rej_bad_req", self.count(&[JobEnd::BadRequest]).to_string()),
-            ("dcc_rej_overload", self.count(&[JobEnd::Busy]).to_string()),
-            ("dcc_compile_ok", self.count(&[JobEnd::Ok]).to_string()),
-            ("dcc_compile_error", self.count(&[JobEnd::Error]).to_string()),
-            ("dcc_compile_timeout", self.count(&[JobEnd::Timeout]).to_string()),
-            ("dcc_cli_disconnect", self.count(&[JobEnd::ClientGone]).to_string()),
-            ("dcc_other", self.count(&other).to_string()),
-            ("dcc_longest_job", longest),
-            ("dcc_longest_job_compiler", compiler),
-            ("dcc_longest_job_time_msecs", time.to_string()),
-            ("dcc_max_kids", gauges.slots.to_string()),
-            ("dcc_avg_kids1", self.windows.average_busy(1).to_string()),
-            ("dcc_avg_kids2", self.windows.average_busy(5).to_string()),
-            ("dcc_avg_kids3", self.windows.average_busy(15).to_string()),
-            ("dcc_current_load", number(machine.running)),
-            ("dcc_load1", load[0].clone()),
-            ("dcc_load2", load[1].clone()),
-            ("dcc_load3", load[2].clone()),
-            ("dcc_num_compiles1", self.windows.compiles(1).to_string()),
-            ("dcc_num_compiles2", self.windows.compiles(5).to_string()),
-            ("dcc_num_compiles3", self.windows.compiles(15).to_string()),
-            ("dcc_num_procstate_D", machine.blocked.to_string()),
-            ("dcc_max_RSS", resident.to_string()),
-            ("dcc_max_RSS_name", format!("({})", shown(name.as_bytes()))),
-            ("dcc_io_rate", number(machine.sectors_per_second)),
-            ("dcc_free_space", megabytes(machine.free_space)),
-            ("dcc_free_mem", megabytes(machine.free_memory.map(|kb| kb.saturating_mul(1024)))),
-        ];
         let mut page = "argv /distccd\n<distccstats>\n".to_owned();
-        for (name, value) in lines {
+        let mut line = |name: &str, value: &dyn Display| {
             let _ = writeln!(page, "{name} {value}");
-        }
+        };
+        line("dcc_tcp_accept", &self.accepted);
+        line("dcc_rej_bad_req", &self.count(&[JobEnd::BadRequest]));
+        line("dcc_rej_overload", &self.count(&[JobEnd::Busy]));
+        line("dcc_compile_ok", &self.count(&[JobEnd::Ok]));
+        line("dcc_compile_error", &self.count(&[JobEnd::Error]));
+        line("dcc_compile_timeout", &self.count(&[JobEnd::Timeout]));
+        line("dcc_cli_disconnect", &self.count(&[JobEnd::ClientGone]));
+        line("dcc_other", &self.count(&other));
+        line("dcc_longest_job", &longest);
+        line("dcc_longest_job_compiler", &compiler);
+        line("dcc_longest_job_time_msecs", &time);
+        line("dcc_max_kids", &gauges.slots);
+        line("dcc_avg_kids1", &self.windows.average_busy(1));
+        line("dcc_avg_kids2", &self.windows.average_busy(5));
+        line("dcc_avg_kids3", &self.windows.average_busy(15));
+        line("dcc_current_load", &number(machine.running));
+        line("dcc_load1", &load[0]);
+        line("dcc_load2", &load[1]);
+        line("dcc_load3", &load[2]);
+        line("dcc_num_compiles1", &self.windows.compiles(1));
+        line("dcc_num_compiles2", &self.windows.compiles(5));
+        line("dcc_num_compiles3", &self.windows.compiles(15));
+        line("dcc_num_procstate_D", &machine.blocked);
+        line("dcc_max_RSS", &resident);
+        line("dcc_max_RSS_name", &format_args!("({})", shown(name.as_bytes())));
+        line("dcc_io_rate", &number(machine.sectors_per_second));
+        line("dcc_free_space", &megabytes(machine.free_space));
+        line("dcc_free_mem", &megabytes(machine.free_memory.map(|kb| kb.saturating_mul(1024))));
         page + "</distccstats>\n"
     }
 

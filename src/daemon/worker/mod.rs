@@ -257,15 +257,15 @@ impl<'a> Worker<'a> {
         if !self.unfinished.is_empty() {
             return Some(Duration::ZERO);
         }
-        let deadlines = self.connections.values().map(|connection| connection.deadline);
-        let others = [
+        let deadlines = [
             self.accept_again,
             self.look_at_parked,
             self.workplaces.deadline(),
             self.answers.buffers.deadline(),
             self.complaints.deadline(),
+            self.connections.values().map(|connection| connection.deadline).min(),
         ];
-        let first = deadlines.chain(others.into_iter().flatten()).min()?;
+        let first = deadlines.into_iter().flatten().min()?;
         // A millisecond more, so that the deadline has passed when the wait ends.
         let left = first.saturating_duration_since(Instant::now()).min(LONGEST_SLEEP);
         Some(left + Duration::from_millis(1))
