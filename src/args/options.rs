@@ -9,6 +9,8 @@
 //! Facts: `client.md` sections 2 and 10, `daemon.md` sections 10 and 15 (W4), the option lists of gcc
 //! 12 and clang 14, and trials of both.
 
+use std::ops::Range;
+
 mod table;
 
 pub use table::Row;
@@ -100,11 +102,12 @@ pub enum Value {
 
 /// Finds the row for a word that begins with `-`, and where its value is: the longest spelling that the word may have.
 pub fn lookup(word: &[u8]) -> Option<(Row, Value)> {
-    let (mut end, mut stem) = (table::COUNT, word);
+    let (mut rows, mut stem) = (table::beginning(*word.get(1)?), word);
     while !stem.is_empty() {
         // In the order of the table, all that stands between a start of the word and the word begins with that start.
-        end = places_up_to(stem, end);
-        let row = table::get(end.checked_sub(1)?);
+        rows.end = places_up_to(stem, &rows);
+        rows.end = rows.end.checked_sub(1).filter(|last| *last >= rows.start)?;
+        let row = table::get(rows.end);
         let spelling = row.spelling().as_bytes();
         let length = spelling.len();
         let common = spelling.iter().zip(stem).take_while(|(ours, theirs)| ours == theirs).count();
@@ -119,14 +122,13 @@ pub fn lookup(word: &[u8]) -> Option<(Row, Value)> {
                 Attach::Alone | Attach::Separate => stem = &stem[..length - 1],
             }
         }
-        end -= 1;
     }
     None
 }
 
-/// How many of the first `end` rows have a spelling that does not stand behind `stem`.
-fn places_up_to(stem: &[u8], end: usize) -> usize {
-    let (mut low, mut high) = (0, end);
+/// Where those of the rows end that do not stand behind `stem`.
+fn places_up_to(stem: &[u8], rows: &Range<usize>) -> usize {
+    let Range { start: mut low, end: mut high } = *rows;
     while low < high {
         let middle = low.midpoint(high);
         if table::get(middle).spelling().as_bytes() <= stem { low = middle + 1 } else { high = middle }

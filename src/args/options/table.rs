@@ -4,6 +4,7 @@
 //! and each effect once. With pointers they would be 15 kB, a fiftieth of the program; so they are 6.
 
 use std::fmt;
+use std::ops::Range;
 
 use super::{Attach, Effect, Need, Server};
 
@@ -402,12 +403,33 @@ impl fmt::Debug for Row {
 /// How many rows there are.
 pub const COUNT: usize = ROWS.len();
 
+/// The places of the rows that have this byte behind the first `-`.
+pub fn beginning(second: u8) -> Range<usize> {
+    match STARTS.get(usize::from(second)..usize::from(second) + 2) {
+        Some([start, end]) => usize::from(*start)..usize::from(*end),
+        _ => 0..0,
+    }
+}
+
 /// The row at `at`, which is less than [`COUNT`], in the order of spellings.
 pub fn get(at: usize) -> Row {
     Row(&STORED[at])
 }
 
 static STORED: [Stored; COUNT] = stored();
+
+/// For each byte of ASCII, where the rows begin that have it, or a later one, behind the first `-`.
+static STARTS: [u16; 129] = {
+    let (mut starts, mut second, mut row) = ([0; 129], 0, 0);
+    while second < starts.len() {
+        while row < COUNT && (ROWS[row].spelling.as_bytes()[1] as usize) < second {
+            row += 1;
+        }
+        starts[second] = row as u16;
+        second += 1;
+    }
+    starts
+};
 
 static SPELLINGS: &str = match std::str::from_utf8(&BYTES) {
     Ok(text) => text,
