@@ -106,13 +106,7 @@ fn sides(workspace: &Workspace) -> Vec<Side> {
         Side { name: least::WORD, program: least },
         Side { name: "ours", program: workspace.path("bin/distcc") },
     ];
-    let target = option_env!("CARGO_TARGET_DIR").unwrap_or("target");
-    let program = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join(target)
-        .join("dist")
-        .join(std::env::consts::ARCH)
-        .join("distcc");
-    if program.exists() {
+    if let Some(program) = rig::static_binary() {
         sides.push(Side { name: "static", program });
     }
     sides.push(Side { name: "stock", program: "/usr/bin/distcc".into() });

@@ -67,6 +67,7 @@ fn main() -> ExitCode {
     let stub = Stub::build(&workspace);
     let payloads = rig::payloads(&workspace);
     rig::print_machine();
+    rig::take_static_binary(&workspace);
     let memory = KINDS.map(|kind| memory(&workspace, &stub, kind, &payloads[2]));
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     if wanted == ["memory"] {

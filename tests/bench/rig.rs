@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use distcc::wire::Version;
@@ -73,6 +73,27 @@ impl Stub {
     /// A PATH with the stub in front of the system's programs.
     pub fn path(&self) -> String {
         format!("{}:/usr/bin:/bin", self.dir.display())
+    }
+}
+
+/// What users get, where `sh cross/build.sh` has made it for this kind of machine.
+pub fn static_binary() -> Option<PathBuf> {
+    let target = option_env!("CARGO_TARGET_DIR").unwrap_or("target");
+    let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join(target).join("dist");
+    Some(dist.join(std::env::consts::ARCH).join("distcc")).filter(|program| program.exists())
+}
+
+/// Takes what users get for ours, if it is there, and says so.
+pub fn take_static_binary(workspace: &Workspace) {
+    match static_binary() {
+        Some(program) => {
+            println!("ours is the static binary, as users get it\n");
+            workspace.use_program(&program);
+        }
+        None => println!(
+            "ours is this build; sh cross/build.sh {} makes what users get\n",
+            std::env::consts::ARCH
+        ),
     }
 }
 

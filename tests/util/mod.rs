@@ -94,13 +94,21 @@ impl Workspace {
             // The daemon gives root away and must still get in.
             fs::set_permissions(dir.join(sub), fs::Permissions::from_mode(0o777)).unwrap();
         }
-        for name in PERSONALITIES {
-            symlink(OURS, dir.join("bin").join(name)).unwrap();
-        }
         for name in ["gcc", "g++", "cc", "c++"] {
             symlink("../bin/distcc", dir.join("masquerade").join(name)).unwrap();
         }
-        Workspace { dir }
+        let workspace = Workspace { dir };
+        workspace.use_program(Path::new(OURS));
+        workspace
+    }
+
+    /// Another program under test from now on.
+    pub fn use_program(&self, program: &Path) {
+        for name in PERSONALITIES {
+            let link = self.path("bin").join(name);
+            let _ = fs::remove_file(&link);
+            symlink(program, link).unwrap();
+        }
     }
 
     /// A path inside.
