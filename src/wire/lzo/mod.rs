@@ -20,21 +20,10 @@
 pub use self::decode::{Error, decompress, decompress_in_pieces};
 pub use self::encode::{Encoder, max_compressed_len};
 
+use kernel::{FAR, MIDDLE, NEAR};
+
 mod decode;
 mod encode;
-mod stage;
-
-/// Ends each stream: a far match at the distance that no match may have.
-const END: [u8; 3] = [0x11, 0, 0];
-
-/// Greatest distance of a near match, which takes two bytes and is 3 to 8 long.
-const NEAR: usize = 2048;
-
-/// Greatest distance of a middle match. A far match at exactly this distance is the end marker instead.
-const MIDDLE: usize = 16384;
-
-/// Greatest distance that can be written at all.
-const FAR: usize = 49151;
 
 /// Inputs for the tests, always the same.
 #[cfg(test)]

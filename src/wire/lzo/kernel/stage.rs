@@ -1,7 +1,7 @@
 //! Where the encoder writes its instructions: a buffer of known size, in which nothing needs a bounds check, and which is
 //! emptied into a vector now and then.
 
-use super::{END, MIDDLE, NEAR};
+use crate::{END, MIDDLE, NEAR};
 
 /// What is written and has not been moved on yet, and where it goes.
 ///
@@ -11,9 +11,19 @@ pub struct Stage<'a> {
     buffer: &'a mut Buffer,
     /// How much is in the buffer, between searches.
     pub len: usize,
-    out: &'a mut Vec<u8>,
-    /// Where the stream begins in `out`.
-    start: usize,
+    out: &'a mut dyn Sink,
+}
+
+/// Where a stream goes.
+pub trait Sink {
+    /// Whether nothing of the stream has come here yet.
+    fn is_empty(&self) -> bool;
+
+    /// Takes bytes of it.
+    fn put(&mut self, bytes: &[u8]);
+
+    /// Takes so many zeros of it.
+    fn put_zeros(&mut self, count: usize);
 }
 
 /// What a stage needs for its work.
@@ -23,10 +33,9 @@ impl<'a> Stage<'a> {
     /// A buffer as it is made. What it holds does not matter.
     pub const BUFFER: Buffer = [0; SIZE + OVERSHOOT];
 
-    /// A stage whose stream goes behind what is in `out`.
-    pub fn new(buffer: &'a mut Buffer, out: &'a mut Vec<u8>) -> Self {
-        let start = out.len();
-        Self { buffer, len: 0, out, start }
+    /// A stage whose stream goes there.
+    pub fn new(buffer: &'a mut Buffer, out: &'a mut dyn Sink) -> Self {
+        Self { buffer, len: 0, out }
     }
 
     /// Writes up to sixteen literals, behind a match if they are fewer than four.
@@ -47,19 +56,34 @@ impl<'a> Stage<'a> {
     #[cold]
     #[inline(never)]
     pub fn run(&mut self, len: usize, literals: &[u8]) -> usize {
-        self.out.extend_from_slice(&self.buffer[..len]);
         let count = literals.len();
-        match count {
+        let opcode: &mut [u8; 2] = window(self.buffer, len);
+        let end = match count {
             // The first opcode of a stream has a meaning of its own.
-            ..=238 if self.out.len() == self.start => self.out.push(17 + count as u8),
-            ..=18 => self.out.push(count as u8 - 3),
+            ..=238 if len == 0 && self.out.is_empty() => {
+                opcode[0] = 17 + count as u8;
+                1
+            }
+            ..=18 => {
+                opcode[0] = count as u8 - 3;
+                len + 1
+            }
             _ => {
                 let more = count - 18;
-                self.out.resize(self.out.len() + 1 + (more - 1) / 255, 0);
-                self.out.push(last_byte(more));
+                *opcode = [0, last_byte(more)];
+                match (more - 1) / 255 {
+                    0 => len + 2,
+                    zeros => {
+                        self.out.put(&self.buffer[..len]);
+                        self.out.put_zeros(1 + zeros);
+                        self.buffer[0] = last_byte(more);
+                        1
+                    }
+                }
             }
-        }
-        self.out.extend_from_slice(literals);
+        };
+        self.out.put(&self.buffer[..end]);
+        self.out.put(literals);
         0
     }
 
@@ -107,15 +131,15 @@ impl<'a> Stage<'a> {
     #[cold]
     #[inline(never)]
     fn zeros(&mut self, len: usize, count: usize) -> usize {
-        self.out.extend_from_slice(&self.buffer[..len]);
-        self.out.resize(self.out.len() + count, 0);
+        self.out.put(&self.buffer[..len]);
+        self.out.put_zeros(count);
         0
     }
 
     /// Makes room, but for the last bytes.
     pub fn empty(&mut self) {
         let keep = self.len.saturating_sub(2);
-        self.out.extend_from_slice(&self.buffer[..keep]);
+        self.out.put(&self.buffer[..keep]);
         self.buffer.copy_within(keep..self.len, 0);
         self.len -= keep;
     }
@@ -133,8 +157,8 @@ impl<'a> Stage<'a> {
             }
             _ => self.len = self.run(self.len, literals),
         }
-        self.out.extend_from_slice(&self.buffer[..self.len]);
-        self.out.extend_from_slice(&END);
+        self.out.put(&self.buffer[..self.len]);
+        self.out.put(&END);
     }
 }
 
