@@ -22,6 +22,8 @@ most=
 . "./cross/$machine.conf"
 
 directory=${CARGO_TARGET_DIR:-target}/dist
+# Of each machine its own, so that several can be built at once.
+build=$directory/build/$machine
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 has_target() { ls "$(rustc --print target-libdir --target "$target" 2>/dev/null)"/libstd-*.rlib >/dev/null 2>&1; }
 
@@ -54,12 +56,12 @@ case $toolchain in
             CARGO_ZIGBUILD_PYTHON_PATH="$venv/bin/python" CARGO_PROFILE_RELEASE_PANIC=immediate-abort \
             RUSTFLAGS="$flags -C link-self-contained=no -C force-unwind-tables=no -Zlocation-detail=none --cfg silent_panics --cfg libc_unstable_musl_v1_2 $small" \
             cargo-zigbuild zigbuild -Zpanic-immediate-abort -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size \
-            $profile --release --locked --target "$target" --target-dir "$directory/build"
+            $profile --release --locked --target "$target" --target-dir "$build"
         ;;
     rustup)
         linker=CARGO_TARGET_$(echo "$target" | tr 'a-z-' 'A-Z_')_LINKER
         env "$linker=rust-lld" RUSTFLAGS="$flags" \
-            cargo build --release --locked --target "$target" --target-dir "$directory/build"
+            cargo build --release --locked --target "$target" --target-dir "$build"
         ;;
     *)
         echo "build.sh: TOOLCHAIN is \"$toolchain\"; it must be debian or rustup" >&2
@@ -72,7 +74,7 @@ esac
 most=${MOST_BYTES:-${most:-786432}}
 mkdir -p "$directory/$machine"
 binary=$directory/$machine/distcc
-cp "$directory/build/$target/release/distcc" "$binary"
+cp "$build/$target/release/distcc" "$binary"
 bytes=$(wc -c <"$binary")
 printf '%-8s %7d bytes  %s (%s)\n' "$machine" "$bytes" "$binary" "$toolchain"
 if [ "$most" -gt 0 ] && [ "$bytes" -gt "$most" ]; then
