@@ -134,15 +134,16 @@ fn same_directory(a: &Path, b: &Path) -> bool {
     if plain(a) == plain(b) {
         return true;
     }
-    match (a.canonicalize(), b.canonicalize()) {
-        (Ok(a), Ok(b)) => a == b,
-        _ => false,
-    }
+    identity(a).is_some_and(|it| identity(b) == Some(it))
+}
+
+/// What tells a file or directory from all others.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    path.metadata().map(|metadata| (metadata.dev(), metadata.ino())).ok()
 }
 
 /// The directory as compilers call it: `PWD` if that is right, since it may hold symbolic links.
 pub fn working_directory() -> PathBuf {
-    let identity = |path: &Path| path.metadata().map(|metadata| (metadata.dev(), metadata.ino())).ok();
     let is_here = |path: &Path| identity(path).is_some_and(|it| identity(Path::new(".")) == Some(it));
     let logical = env::var_os("PWD").map(PathBuf::from).filter(|path| path.is_absolute() && is_here(path));
     logical.unwrap_or_else(|| env::current_dir().unwrap_or_default())
