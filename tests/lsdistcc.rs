@@ -47,7 +47,14 @@ fn its_lines_are_those_of_stock() {
     ] {
         // Time enough for a machine that runs all tests at once.
         let patience = ["-t60", "-c5000", "-k20000"];
-        let theirs = run(lsdistcc(&workspace, Kind::Stock).args(patience).args(words));
+        let mut theirs = run(lsdistcc(&workspace, Kind::Stock).args(patience).args(words));
+        // Stock holds all against the name that its helpers happen to look up first, ours against the first of the list.
+        for _ in 0..20 {
+            if !words.contains(&"-m24") || !theirs.stdout.is_empty() {
+                break;
+            }
+            theirs = run(lsdistcc(&workspace, Kind::Stock).args(patience).args(words));
+        }
         let ours = run(lsdistcc(&workspace, Kind::Ours).args(patience).args(words));
         if words[0] != "-z" {
             assert_eq!(lines(&ours), lines(&theirs), "{words:?}");
