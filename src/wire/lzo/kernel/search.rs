@@ -55,44 +55,50 @@ impl Search<'_> {
         hash: impl Fn(u64) -> usize,
     ) -> usize {
         let heads = &mut *self.heads;
-        // Beyond it the first bytes compared may be beyond the end.
-        let Some(last) = end.checked_sub(LAST_LITERALS) else { return start };
+        // Beyond it the first bytes compared may be beyond the end. No view is longer than a view, but where it is said again
+        // no position needs to be cut to 16 bits, for which the next one would have to wait.
+        let Some(last) = end.min(VIEW).checked_sub(LAST_LITERALS) else { return start };
         let mut at = start - base;
         // How many literals wait, less `at`; the first may be before the view.
         let mut before = base.wrapping_sub(self.anchor);
         let mut staged = self.stage.len;
-        while at <= last {
-            let here = at as u16;
-            let word = u64::from_le_bytes(load::<0, 8>(view, here));
-            let head = &mut heads[hash(word)];
-            let from = *head;
-            *head = here;
-            let waiting = at.wrapping_add(before);
-            if u32::from_le_bytes(load::<0, 4>(view, from)) != word as u32 {
+        'view: while at <= last {
+            let mut waiting;
+            let mut from = loop {
+                waiting = at.wrapping_add(before);
+                if let Some(from) = probe(heads, view, at, &hash) {
+                    break from;
+                }
                 at += 1 + (waiting >> SKIP_SHIFT);
-                continue;
-            }
-            // All positions in the table are of earlier bytes, so this is at least 1.
-            debug_assert!(from < here);
-            let distance = usize::from(here).wrapping_sub(usize::from(from));
-            if distance > FAR {
-                at += 1 + (waiting >> SKIP_SHIFT);
-                continue;
-            }
-            let length = match first_difference(view, from, here) {
-                Some(length) => length,
-                None => long_match(view, from, here, end),
+                if at > last {
+                    break 'view;
+                }
             };
             staged = match waiting {
                 0..=16 => {
-                    let literals = load::<0, 16>(view, here.wrapping_sub(waiting as u16));
+                    let literals = load::<0, 16>(view, wrapped(at.wrapping_sub(waiting)));
                     self.stage.literals(staged, literals, waiting)
                 }
                 _ => self.stage.run(staged, &input[base + at - waiting..base + at]),
             };
-            staged = self.stage.one_match(staged, distance, length);
-            at += length;
-            before = at.wrapping_neg();
+            // After most matches there is another one at once: those know that no literals wait.
+            loop {
+                let next = match first_difference(view, from, at) {
+                    Some(next) => next,
+                    None => long_match(view, from, at, end),
+                };
+                staged = self.stage.one_match(staged, at.wrapping_sub(from), next - at);
+                at = next;
+                before = at.wrapping_neg();
+                if at > last {
+                    break 'view;
+                }
+                match probe(heads, view, at, &hash) {
+                    Some(another) => from = another,
+                    None => break,
+                }
+            }
+            at += 1;
         }
         self.stage.len = staged;
         self.anchor = base.wrapping_sub(before);
@@ -111,35 +117,55 @@ pub fn bits(len: usize) -> u32 {
     (len.checked_ilog2().unwrap_or(0) + 1).clamp(LEAST_BITS, MOST_BITS)
 }
 
-/// In how many bytes the view agrees at `from` and at `here`, where four are known to, if that is less than
-/// [`FIRST_COMPARED`].
+/// Looks for the four bytes at `at`, where the table says that they may have been, and notes that they are here. Returns
+/// their earlier position, if it is that and not too far away.
 #[inline(always)]
-fn first_difference(view: &View, from: u16, here: u16) -> Option<usize> {
+fn probe(heads: &mut Heads, view: &View, at: usize, hash: &impl Fn(u64) -> usize) -> Option<usize> {
+    let word = u64::from_le_bytes(load::<0, 8>(view, at));
+    let head = &mut heads[hash(word)];
+    let from = usize::from(*head);
+    *head = at as u16;
+    if u32::from_le_bytes(load::<0, 4>(view, from)) != word as u32 {
+        return None;
+    }
+    // All positions in the table are of earlier bytes.
+    debug_assert!(from < at);
+    (at.wrapping_sub(from) <= FAR).then_some(from)
+}
+
+/// Where the bytes at `at` and behind, of which four are those at `from`, begin to differ from those, if that is within
+/// [`FIRST_COMPARED`].
+///
+/// The next search waits for it, and hardly for anything else: every instruction between the bytes and the result counts, and
+/// a branch on which word it is would be hard to foresee.
+#[inline(always)]
+fn first_difference(view: &View, from: usize, at: usize) -> Option<usize> {
     let word = |bytes: [u8; 8]| u64::from_le_bytes(bytes);
-    let first = word(load::<4, 8>(view, from)) ^ word(load::<4, 8>(view, here));
-    let second = if WIDE { word(load::<12, 8>(view, from)) ^ word(load::<12, 8>(view, here)) } else { 0 };
+    let first = word(load::<4, 8>(view, from)) ^ word(load::<4, 8>(view, at));
+    let second = if WIDE { word(load::<12, 8>(view, from)) ^ word(load::<12, 8>(view, at)) } else { 0 };
     if first | second == 0 {
         return None;
     }
-    // Both are counted, so that which one matters need not be foreseen.
-    let (in_first, in_second) = (first.trailing_zeros(), 64 + second.trailing_zeros());
-    Some(4 + (if first != 0 { in_first } else { in_second } / 8) as usize)
+    let (differ, start) = if first != 0 { (first, at + 4) } else { (second, at + 12) };
+    Some(start + (differ.trailing_zeros() / 8) as usize)
 }
 
-/// In how many bytes the view agrees at `from` and at `here`, where [`FIRST_COMPARED`] are known to, up to its end.
+/// The same behind [`FIRST_COMPARED`] bytes, where the end of the view, `end`, is the last answer.
 #[inline(always)]
-fn long_match(view: &View, from: u16, here: u16, end: usize) -> usize {
-    let at = usize::from(here);
+fn long_match(view: &View, from: usize, at: usize, end: usize) -> usize {
     let mut len = FIRST_COMPARED;
-    while at + len < end {
-        let (a, b) = (from.wrapping_add(len as u16), here.wrapping_add(len as u16));
-        let differ = u64::from_le_bytes(load::<0, 8>(view, a)) ^ u64::from_le_bytes(load::<0, 8>(view, b));
-        if differ != 0 {
-            return (len + (differ.trailing_zeros() / 8) as usize).min(end - at);
-        }
+    loop {
+        let before = u64::from_le_bytes(load::<0, 8>(view, wrapped(from + len)));
+        let differ = u64::from_le_bytes(load::<0, 8>(view, wrapped(at + len))) ^ before;
+        let next = at + len + (differ.trailing_zeros() / 8) as usize;
         len += 8;
+        if at + len > end {
+            return next.min(end);
+        }
+        if differ != 0 {
+            return next;
+        }
     }
-    end - at
 }
 
 /// Of the first five bytes: matches of four only, which gain little, are found by chance, and the search has fewer and longer
@@ -160,12 +186,18 @@ const FACTOR: u64 = 0x9e37_79b1;
 
 /// `N` bytes, the first of them `AFTER` bytes after a position.
 #[inline(always)]
-fn load<const AFTER: usize, const N: usize>(view: &View, at: u16) -> [u8; N] {
+fn load<const AFTER: usize, const N: usize>(view: &View, at: usize) -> [u8; N] {
     const { assert!(AFTER + N <= PADDING) };
-    let at = usize::from(at) + AFTER;
+    let at = at + AFTER;
     let mut bytes = [0; N];
     bytes.copy_from_slice(&view[at..at + N]);
     bytes
+}
+
+/// A position that is known to be in the view, for those that do not know.
+#[inline(always)]
+fn wrapped(at: usize) -> usize {
+    usize::from(at as u16)
 }
 
 /// How many bits a hash has at most. 8192 entries of two bytes leave half of the usual first-level cache to the input.

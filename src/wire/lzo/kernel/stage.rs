@@ -120,10 +120,12 @@ impl<'a> Stage<'a> {
     fn long_match(&mut self, mut len: usize, opcode: u32, more: usize, distance: u32) -> usize {
         *window(self.buffer, len) = [opcode as u8];
         len += 1;
+        let mut last = more as u32;
         if more > 255 {
             len = self.zeros(len, (more - 1) / 255);
+            last = last_byte(more).into();
         }
-        let word = u32::from(last_byte(more)) | distance << 10;
+        let word = last | distance << 10;
         *window(self.buffer, len) = word.to_le_bytes();
         len + 3
     }
