@@ -101,12 +101,16 @@ fn servers_come_and_go() {
     compile(&workspace, &here, "+zeroconf,lzo", "a.c");
     servers[0].wait_for_jobs("COMPILE_OK", 1);
 
-    // Nothing is done while nobody asks.
+    // Nothing is done while nobody asks. What the job left to be done, and the browser's last questions, come a second or
+    // two later, and may be what is running at the moment of a tick.
     let at_rest: Vec<u32> = servers.iter().flat_map(Daemon::processes).chain(browsers(&workspace)).collect();
-    let before: Vec<u64> = at_rest.iter().map(|pid| ticks(*pid)).collect();
-    std::thread::sleep(Duration::from_millis(1500));
-    let after: Vec<u64> = at_rest.iter().map(|pid| ticks(*pid)).collect();
-    assert_eq!(before, after);
+    let spent = || at_rest.iter().map(|pid| ticks(*pid)).collect::<Vec<u64>>();
+    let is_at_rest = (0..5).any(|_| {
+        let before = spent();
+        std::thread::sleep(Duration::from_millis(1500));
+        before == spent()
+    });
+    assert!(is_at_rest, "ticks: {:?}", spent());
 
     // With a goodbye.
     let begun = Instant::now();
